@@ -1,0 +1,120 @@
+"""A job as the core sees it: the frozen spec and the ids."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, NewType
+
+from lowtide.scheduler.model.errors import BadInput
+
+JobId = NewType("JobId", str)
+AttemptId = NewType("AttemptId", str)
+
+ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+"""Ray turns a slash in a submission id into a record that can be neither stopped nor deleted."""
+
+
+class Urgency(StrEnum):
+    """``clinical`` is never delayed, suspended or throttled for carbon."""
+
+    NORMAL = "normal"
+    CLINICAL = "clinical"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one attempt holds: whole GPUs, CPUs, optional memory in bytes and GPU model."""
+
+    gpus: int = 0
+    cpus: int = 1
+    memory_bytes: int | None = None
+    gpu_model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What a researcher asked for; never changed after submission.
+
+    ``duration_s`` is the expected run time at full speed. Exactly one of ``deadline_at`` (finish by)
+    and ``patience_s`` (start of work may slip by this much) may be given; without either the queue's
+    patience holds. ``residency`` names the allowed jurisdictions; empty means anywhere.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    project: str = "default"
+    queue: str = "research"
+    working_dir: str | None = None
+    runtime_env: dict[str, object] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+    duration_s: float = 3600.0
+    begin_at: datetime | None = None
+    deadline_at: datetime | None = None
+    patience_s: float | None = None
+    interruptible: bool = False
+    checkpoint_interval_s: float = 600.0
+    grace_s: float = 30.0
+    elastic: tuple[int, int] | None = None
+    throttleable: bool = False
+    residency: frozenset[str] = frozenset()
+    urgency: Urgency | None = None
+    retries: int = 2
+    power_w: float | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def latest_finish(self, submitted_at: datetime, queue_patience_s: float) -> datetime:
+        """When the job must have ended: its deadline, or patience plus expected run time."""
+        if self.deadline_at is not None:
+            return self.deadline_at
+        patience_s = queue_patience_s if self.patience_s is None else self.patience_s
+        begin = max(submitted_at, self.begin_at or submitted_at)
+        return begin + timedelta(seconds=patience_s + self.duration_s)
+
+
+def check_id(value: str, what: str) -> str:
+    """Return ``value`` when it is a slug; otherwise raise BadInput.
+
+    Args:
+        value: a job name, project, queue or id.
+        what: the word for it in the message.
+
+    """
+    if not ID_PATTERN.fullmatch(value):
+        message = f"{what} {value[:80]!r} is not a slug: expected 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter or digit."
+        raise BadInput(
+            message, fix="Write it without slashes, spaces or capitals, for example 'brain-mri-3'."
+        )
+    return value
+
+
+def attempt_id(job_id: JobId, number: int) -> AttemptId:
+    """The Ray submission id, fixed in the store before any call: ``<job>-a<n>``."""
+    return AttemptId(f"{job_id}-a{number}")
+
+
+def spec_to_json(spec: JobSpec) -> dict[str, object]:
+    """The spec as JSON-able values; ``spec_from_json`` gives the same spec back."""
+    plain = {name: getattr(spec, name) for name in JobSpec.__slots__}
+    plain["argv"] = list(spec.argv)
+    plain["resources"] = {name: getattr(spec.resources, name) for name in Resources.__slots__}
+    plain["elastic"] = list(spec.elastic) if spec.elastic else None
+    plain["residency"] = sorted(spec.residency)
+    for name in ("begin_at", "deadline_at"):
+        moment = plain[name]
+        plain[name] = moment.isoformat() if isinstance(moment, datetime) else None
+    return plain
+
+
+def spec_from_json(plain: dict[str, Any]) -> JobSpec:
+    """The spec that ``spec_to_json`` wrote down."""
+    values = dict(plain)
+    values["argv"] = tuple(values["argv"])
+    values["resources"] = Resources(**values["resources"])
+    values["elastic"] = tuple(values["elastic"]) if values["elastic"] else None
+    values["residency"] = frozenset(values["residency"])
+    values["urgency"] = Urgency(values["urgency"]) if values["urgency"] else None
+    for name in ("begin_at", "deadline_at"):
+        values[name] = datetime.fromisoformat(values[name]) if values[name] else None
+    return JobSpec(**values)

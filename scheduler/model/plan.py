@@ -1,0 +1,185 @@
+"""What decide takes and returns: a frozen snapshot in, a frozen plan out."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from lowtide.scheduler.model.job import AttemptId, JobId, Resources, Urgency
+from lowtide.scheduler.model.lifecycle import JobState
+from lowtide.scheduler.model.reason import Reason
+from lowtide.scheduler.model.site import Queue, Site
+
+
+@dataclass(frozen=True, slots=True)
+class GridForecast:
+    """Prices for one zone as one decision sees them.
+
+    ``g_per_kwh[i]`` holds for the slot beginning at ``start + i * step_s``; the tuple may be shorter than
+    the planning horizon, and past its end nothing may be promised. ``error_g_per_kwh[i]`` is the mean
+    absolute error expected at that lead. ``may_shift`` is false on the rungs that never justify a delay.
+    ``provenance`` (source, zone, signal, basis, issued_at, fetched_at, rung, ...) is stored with the decision.
+    """
+
+    zone: str
+    rung: str
+    may_shift: bool
+    age_s: float
+    start: datetime
+    step_s: float
+    g_per_kwh: tuple[float, ...]
+    error_g_per_kwh: tuple[float, ...]
+    provenance: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """One non-terminal job as the planner sees it.
+
+    ``remaining_s`` is the run time still needed (never below zero: an overrun gets a small positive
+    rest). ``power_w`` is for the whole job. ``latest_finish_at`` is the deadline or the end of patience.
+    ``running_since`` and ``site`` are set when an attempt is live. ``not_before`` joins begin time and
+    retry backoff. ``forced`` is run-now. ``suspendable`` already joins the spec, the queue and what is
+    known of the job's checkpoints.
+    """
+
+    job_id: JobId
+    queue: str
+    urgency: Urgency
+    state: JobState
+    submitted_at: datetime
+    resources: Resources
+    remaining_s: float
+    power_w: float
+    latest_finish_at: datetime
+    has_deadline: bool = False
+    not_before: datetime | None = None
+    allowed_sites: tuple[str, ...] = ()
+    suspendable: bool = False
+    suspensions: int = 0
+    held: bool = False
+    forced: bool = False
+    site: str | None = None
+    running_since: datetime | None = None
+    pinned_start_at: datetime | None = None
+    """The start that the last plan promised; a new plan moves it only for a real gain (INV-13)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteView:
+    """One site now: its declaration, whether it answers, and what its live attempts hold."""
+
+    site: Site
+    reachable: bool
+    used_gpus: int
+    used_cpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that decide may know. Jobs come in id order, so equal snapshots give equal plans."""
+
+    now: datetime
+    jobs: tuple[JobView, ...]
+    sites: tuple[SiteView, ...]
+    queues: dict[str, Queue]
+    forecasts: dict[str, GridForecast]
+    slot_s: float = 900.0
+
+
+class Action(StrEnum):
+    """What a plan says about a job now."""
+
+    START = "start"
+    WAIT = "wait"
+    SUSPEND = "suspend"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One stretch of execution: ``gpus`` whole GPUs at ``site`` in [start, end) at ``power_fraction``."""
+
+    site: str
+    pool: str
+    start: datetime
+    end: datetime
+    gpus: int
+    power_fraction: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A placement that was considered, with its forecast emissions in grams."""
+
+    segments: tuple[Segment, ...]
+    emissions_g: float
+    chosen: bool = False
+    note: str = ""
+
+    @property
+    def start(self) -> datetime:
+        """When work would begin or go on."""
+        return self.segments[0].start
+
+    @property
+    def finish(self) -> datetime:
+        """When work would end."""
+        return self.segments[-1].end
+
+    @property
+    def site(self) -> str:
+        """Where the first segment lies."""
+        return self.segments[0].site
+
+
+@dataclass(frozen=True, slots=True)
+class JobDecision:
+    """What happens to one job, why, and what else was considered.
+
+    ``saving_g`` compares the chosen candidate with starting as soon as capacity allows, both by the same
+    forecast; ``doubt_g`` is the calibrated error of that difference. ``would_start_now_if`` holds
+    sentences.
+    """
+
+    job_id: JobId
+    action: Action
+    reason: Reason
+    next_review_at: datetime
+    candidates: tuple[Candidate, ...] = ()
+    baseline_g: float = 0.0
+    saving_g: float = 0.0
+    doubt_g: float = 0.0
+    latest_start_at: datetime | None = None
+    would_start_now_if: tuple[str, ...] = ()
+    rung: str = ""
+
+    @property
+    def chosen(self) -> Candidate | None:
+        """The candidate that the plan follows, if there is one."""
+        return next((c for c in self.candidates if c.chosen), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One decision for every non-terminal job of the snapshot, and the grid data it rests on."""
+
+    made_at: datetime
+    decisions: tuple[JobDecision, ...]
+    grid: tuple[dict[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LiveAttempt:
+    """An attempt that may have a process, as the applier and reconcile see it."""
+
+    attempt_id: AttemptId
+    job_id: JobId
+    number: int
+    site: str
+    state: str
+    fence: str
+    created_at: datetime
+    cluster_id: str | None = None
+    submitted_at: datetime | None = None
+    started_at: datetime | None = None
+    stop_intent: str | None = None

@@ -1,0 +1,105 @@
+"""Why something waits, starts, stops or ends: a closed list, each with a sentence for people."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class ReasonCode(StrEnum):
+    """The closed list; the value is the machine code shown by the API."""
+
+    # a job waits because
+    CARBON_WINDOW = "carbon_window"
+    CAPACITY = "capacity"
+    BEGIN_TIME = "begin_time"
+    HELD = "held"
+    RESIDENCY = "residency"
+    NO_SITE = "no_site"
+    SITE_UNREACHABLE = "site_unreachable"
+    ATTEMPT_UNKNOWN = "attempt_unknown"
+    RETRY_BACKOFF = "retry_backoff"
+    SUSPENDED_BY_USER = "suspended_by_user"
+    NOT_REVIEWED = "not_reviewed"
+    # a job starts, or goes on, because
+    CLINICAL = "clinical"
+    DEADLINE = "deadline"
+    PATIENCE = "patience"
+    LOW_CARBON_NOW = "low_carbon_now"
+    NO_GAIN = "no_gain"
+    GRID_DATA_STALE = "grid_data_stale"
+    POLICY_ASAP = "policy_asap"
+    RUN_NOW = "run_now"
+    MIN_RUN = "min_run"
+    KEEP_RUNNING = "keep_running"
+    # an attempt moves or ends because
+    SITE_ACCEPTED = "site_accepted"
+    PROCESS_STARTED = "process_started"
+    COMPLETED = "completed"
+    EXIT_CODE = "exit_code"
+    KILLED = "killed"
+    CHECKPOINTED = "checkpointed"
+    DIRTY_STOP = "dirty_stop"
+    SITE_FAILED = "site_failed"
+    START_REFUSED = "start_refused"
+    VANISHED = "vanished"
+    DECLARED_DEAD = "declared_dead"
+    RETRIES_SPENT = "retries_spent"
+    CANCELLED_BY_USER = "cancelled_by_user"
+    SUBMITTED = "submitted"
+    RELEASED = "released"
+    RESUMED_BY_USER = "resumed_by_user"
+    ADOPTED = "adopted"
+
+
+SENTENCES: dict[ReasonCode, str] = {
+    ReasonCode.CARBON_WINDOW: "waits for a low-carbon window at {start} that saves about {saving_g:.0f} g ({saving_percent:.0f} %)",
+    ReasonCode.CAPACITY: "waits for {gpus} GPU(s) and {cpus} CPU(s); free capacity is expected at {start}",
+    ReasonCode.BEGIN_TIME: "may not begin before {start}",
+    ReasonCode.HELD: "held by {actor}; release it with: lowtide release {job_id}",
+    ReasonCode.RESIDENCY: "may only run in {allowed}, and no site lies there; it stays queued",
+    ReasonCode.NO_SITE: "needs {need}, and the largest site offers {offer}; it stays queued until a site can run it",
+    ReasonCode.SITE_UNREACHABLE: "site {site} does not answer; the job starts when it is back",
+    ReasonCode.ATTEMPT_UNKNOWN: "attempt {attempt_id} cannot be asked at {site}; nothing new starts until it is proved dead",
+    ReasonCode.RETRY_BACKOFF: "the last attempt failed through no fault of the job; tried again at {start}",
+    ReasonCode.SUSPENDED_BY_USER: "suspended by {actor}; resume it with: lowtide resume {job_id}",
+    ReasonCode.NOT_REVIEWED: "submitted; the first decision is due at once",
+    ReasonCode.CLINICAL: "clinical work is never delayed for carbon",
+    ReasonCode.DEADLINE: "must run now to end by its deadline {deadline}",
+    ReasonCode.PATIENCE: "its patience ends; it runs now",
+    ReasonCode.LOW_CARBON_NOW: "now is the best window within its patience",
+    ReasonCode.NO_GAIN: "waiting would save {saving_g:.0f} g, not more than the doubt of {doubt_g:.0f} g",
+    ReasonCode.GRID_DATA_STALE: "the grid data ({rung}) does not justify a delay",
+    ReasonCode.POLICY_ASAP: "its queue runs jobs as soon as possible",
+    ReasonCode.RUN_NOW: "run now was ordered by {actor}: {why}",
+    ReasonCode.MIN_RUN: "runs at least until {start} before it may be suspended",
+    ReasonCode.KEEP_RUNNING: "goes on; suspending would not save more than it costs",
+    ReasonCode.SITE_ACCEPTED: "accepted by {site}",
+    ReasonCode.PROCESS_STARTED: "its process runs at {site}",
+    ReasonCode.COMPLETED: "completed",
+    ReasonCode.EXIT_CODE: "its program exited with code {exit_code}",
+    ReasonCode.KILLED: "its program was killed by signal {signal}",
+    ReasonCode.CHECKPOINTED: "saved checkpoint {seq} and stopped",
+    ReasonCode.DIRTY_STOP: "stopped without a verified checkpoint; work since the last one is lost",
+    ReasonCode.SITE_FAILED: "the site failed: {error}",
+    ReasonCode.START_REFUSED: "the site refused the start: {error}",
+    ReasonCode.VANISHED: "the submission vanished at {site}",
+    ReasonCode.DECLARED_DEAD: "proved dead: {proof}",
+    ReasonCode.RETRIES_SPENT: "failed {failures} time(s); no retry is left: {error}",
+    ReasonCode.CANCELLED_BY_USER: "cancelled by {actor}",
+    ReasonCode.SUBMITTED: "submitted by {actor}",
+    ReasonCode.RELEASED: "released by {actor}",
+    ReasonCode.RESUMED_BY_USER: "resumed by {actor}",
+    ReasonCode.ADOPTED: "found at {site} after a restart and adopted",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason with the facts that fill its sentence."""
+
+    code: ReasonCode
+    facts: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """The human sentence; a missing fact raises KeyError, so that no half sentence is shown."""
+        return SENTENCES[self.code].format(**self.facts)

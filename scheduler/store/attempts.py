@@ -1,0 +1,231 @@
+"""Attempts in the store. The intent is written here, and committed, before any cluster is called."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+
+from lowtide.scheduler.model.errors import NotFound
+from lowtide.scheduler.model.job import AttemptId, JobId, Resources, attempt_id
+from lowtide.scheduler.model.lifecycle import (
+    LIVE_ATTEMPT_STATES,
+    AttemptState,
+    JobState,
+    check_attempt_transition,
+)
+from lowtide.scheduler.model.reason import Reason
+from lowtide.scheduler.store import jobs
+from lowtide.scheduler.store.tables import attempt, job
+
+
+def begin(
+    connection: Connection,
+    job_id: JobId,
+    *,
+    site: str,
+    fence: str,
+    resources: Resources,
+    at: datetime,
+    actor: str,
+    reason: Reason,
+    plan_id: str | None = None,
+) -> AttemptId:
+    """Record the intent to start a job: job to ``starting``, a new attempt with its fence.
+
+    Raises:
+        Conflict: the site is full (INV-07), an attempt lives (INV-02), or the job has ended (INV-05).
+        InvalidTransition: the job is not waiting.
+
+    """
+    number = jobs.get(connection, job_id)["attempts"] + 1
+    new_id = attempt_id(job_id, number)
+    resumed = jobs.state_of(connection, job_id) == JobState.SUSPENDED
+    jobs.move(
+        connection,
+        job_id,
+        JobState.STARTING,
+        at=at,
+        actor=actor,
+        reason=reason,
+        attempt_id=new_id,
+        plan_id=plan_id,
+        attempts=number,
+        not_before=None,
+    )
+    connection.execute(
+        insert(attempt).values(
+            id=new_id,
+            job_id=job_id,
+            number=number,
+            site=site,
+            state=AttemptState.STARTING.value,
+            fence=fence,
+            gpus=resources.gpus,
+            cpus=resources.cpus,
+            created_at=at,
+            note="resume" if resumed else None,
+        )
+    )
+    _event(connection, new_id, job_id, None, AttemptState.STARTING, at, actor, reason, plan_id)
+    return new_id
+
+
+def _event(
+    connection: Connection,
+    the_id: str,
+    job_id: str,
+    source: AttemptState | None,
+    target: AttemptState,
+    at: datetime,
+    actor: str,
+    reason: Reason,
+    plan_id: str | None = None,
+) -> None:
+    jobs.write_event(
+        connection,
+        job_id=job_id,
+        attempt_id=the_id,
+        at=at,
+        actor=actor,
+        reason=reason,
+        subject="attempt",
+        source=source.value if source else None,
+        target=target.value,
+        plan_id=plan_id,
+    )
+
+
+def move(
+    connection: Connection,
+    the_id: str,
+    target: AttemptState,
+    *,
+    at: datetime,
+    actor: str,
+    reason: Reason,
+    plan_id: str | None = None,
+    **values: object,
+) -> RowMapping:
+    """Change an attempt's state and record it; returns the row as it was before."""
+    row = get(connection, the_id)
+    source = AttemptState(row["state"])
+    check_attempt_transition(the_id, source, target, jobs.story(connection, row["job_id"]))
+    ended = {} if target.is_live else {"ended_at": at}
+    connection.execute(
+        update(attempt).where(attempt.c.id == the_id).values(state=target.value, **{**ended, **values})
+    )
+    _event(connection, the_id, row["job_id"], source, target, at, actor, reason, plan_id)
+    return row
+
+
+def submitted(connection: Connection, the_id: str, *, cluster_id: str, at: datetime) -> None:
+    """The cluster has the submission; which incarnation of the cluster decides what a 404 means later."""
+    connection.execute(
+        update(attempt).where(attempt.c.id == the_id).values(cluster_id=cluster_id, submitted_at=at)
+    )
+
+
+def running(
+    connection: Connection, the_id: str, *, started_at: datetime, at: datetime, actor: str, reason: Reason
+) -> None:
+    """The process runs: attempt, and job unless it has moved on, to ``running``."""
+    row = move(
+        connection, the_id, AttemptState.RUNNING, at=at, actor=actor, reason=reason, started_at=started_at
+    )
+    if jobs.state_of(connection, row["job_id"]) == JobState.STARTING:
+        first = jobs.get(connection, row["job_id"])["started_at"] or started_at
+        jobs.move(
+            connection,
+            row["job_id"],
+            JobState.RUNNING,
+            at=at,
+            actor=actor,
+            reason=reason,
+            attempt_id=the_id,
+            started_at=first,
+        )
+
+
+def ask_stop(
+    connection: Connection,
+    the_id: str,
+    *,
+    intent: str,
+    at: datetime,
+    actor: str,
+    reason: Reason,
+    plan_id: str | None = None,
+) -> None:
+    """Record the intent to stop (``suspend`` or ``cancel``) before the cluster is asked."""
+    row = get(connection, the_id)
+    if AttemptState(row["state"]) == AttemptState.STOPPING:
+        connection.execute(update(attempt).where(attempt.c.id == the_id).values(stop_intent=intent))
+    else:
+        move(
+            connection,
+            the_id,
+            AttemptState.STOPPING,
+            at=at,
+            actor=actor,
+            reason=reason,
+            plan_id=plan_id,
+            stop_intent=intent,
+            stop_asked_at=at,
+        )
+    if intent == "suspend" and jobs.state_of(connection, row["job_id"]) in {
+        JobState.STARTING,
+        JobState.RUNNING,
+    }:
+        jobs.move(
+            connection,
+            row["job_id"],
+            JobState.SUSPENDING,
+            at=at,
+            actor=actor,
+            reason=reason,
+            attempt_id=the_id,
+            plan_id=plan_id,
+        )
+
+
+def stop_sent(connection: Connection, the_id: str, *, at: datetime | None) -> None:
+    """The cluster has taken the stop; None asks for it to be sent again."""
+    connection.execute(update(attempt).where(attempt.c.id == the_id).values(stop_sent_at=at))
+
+
+def set_values(connection: Connection, the_id: str, **values: object) -> None:
+    """Change anything but the state."""
+    connection.execute(update(attempt).where(attempt.c.id == the_id).values(**values))
+
+
+def get(connection: Connection, the_id: str) -> RowMapping:
+    """One attempt; NotFound when there is none."""
+    row = connection.execute(select(attempt).where(attempt.c.id == the_id)).mappings().first()
+    if row is None:
+        message = f"there is no attempt {the_id!r}."
+        raise NotFound(message)
+    return row
+
+
+def live(connection: Connection) -> list[RowMapping]:
+    """All attempts that may have a process, with the state of their jobs as ``job_state``."""
+    query = (
+        select(attempt, job.c.state.label("job_state"), job.c.queue.label("queue"))
+        .join(job, job.c.id == attempt.c.job_id)
+        .where(attempt.c.state.in_([s.value for s in LIVE_ATTEMPT_STATES]))
+        .order_by(attempt.c.id)
+    )
+    return list(connection.execute(query).mappings())
+
+
+def live_of(connection: Connection, job_id: str) -> RowMapping | None:
+    """The job's live attempt, if there is one."""
+    query = select(attempt).where(
+        attempt.c.job_id == job_id, attempt.c.state.in_([s.value for s in LIVE_ATTEMPT_STATES])
+    )
+    return connection.execute(query).mappings().first()
+
+
+def of_job(connection: Connection, job_id: str) -> list[RowMapping]:
+    """All attempts of a job, oldest first."""
+    query = select(attempt).where(attempt.c.job_id == job_id).order_by(attempt.c.number)
+    return list(connection.execute(query).mappings())

@@ -1,0 +1,326 @@
+"""The tables, and the guards that make the database itself refuse what must never be.
+
+job        one row per submission: the frozen spec and the current state
+attempt    one execution each; the partial unique index holds INV-02, a trigger holds INV-07
+event      one row per transition (INV-03); append-only
+plan, decision   what was considered, chosen and why, on which grid data
+energy, emission, baseline   the ledger; append-only
+intensity  the grid figures that the ledger was priced with
+site, meta what the configuration said at the last start; facts about the data directory
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+from lowtide.scheduler.model.lifecycle import (
+    ATTEMPT_TRANSITIONS,
+    JOB_TRANSITIONS,
+    LIVE_ATTEMPT_STATES,
+    TERMINAL_JOB_STATES,
+    AttemptState,
+    JobState,
+)
+
+metadata = MetaData()
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC moment as integer microseconds: sorts, compares and indexes alike in every database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """Microseconds since the Unix epoch."""
+        return None if value is None else micros(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Aware UTC."""
+        return None if value is None else from_micros(value)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since the Unix epoch, exactly (no float in between)."""
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def from_micros(value: int) -> datetime:
+    """The moment that ``micros`` wrote."""
+    return datetime.fromtimestamp(value // 1_000_000, tz=UTC).replace(microsecond=value % 1_000_000)
+
+
+def _quoted(
+    states: frozenset[JobState] | frozenset[AttemptState] | type[JobState] | type[AttemptState],
+) -> str:
+    return ", ".join(f"'{state.value}'" for state in sorted(states))
+
+
+LIVE = f"state IN ({_quoted(LIVE_ATTEMPT_STATES)})"
+TERMINAL = f"state IN ({_quoted(TERMINAL_JOB_STATES)})"
+
+meta = Table("meta", metadata, Column("key", String, primary_key=True), Column("value", JSON, nullable=False))
+
+site = Table(
+    "site",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("zone", String, nullable=False),
+    Column("gpus", Integer, nullable=False),
+    Column("cpus", Integer, nullable=False),
+    Column("jurisdiction", String, nullable=False),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("project", String, nullable=False),
+    Column("queue", String, nullable=False),
+    Column("urgency", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("state_since", Moment, nullable=False),
+    Column("held_by", String),
+    Column("forced_by", String),
+    Column("forced_why", Text),
+    Column("spec", JSON, nullable=False),
+    Column("spec_digest", String, nullable=False),
+    Column("package", String),
+    Column("idempotency_key", String, unique=True),
+    Column("submitted_at", Moment, nullable=False),
+    Column("latest_finish_at", Moment, nullable=False),
+    Column("not_before", Moment),
+    Column("next_review_at", Moment),
+    Column("reason_code", String, nullable=False),
+    Column("reason_facts", JSON, nullable=False),
+    Column("first_reason_code", String),
+    Column("first_reason_facts", JSON),
+    Column("first_feasible_at", Moment),
+    Column("planned_start_at", Moment),
+    Column("planned_finish_at", Moment),
+    Column("planned_g", Float),
+    Column("planned_saving_g", Float),
+    Column("started_at", Moment),
+    Column("finished_at", Moment),
+    Column("done_s", Float, nullable=False, default=0.0),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("suspensions", Integer, nullable=False, default=0),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("dirty_stops", Integer, nullable=False, default=0),
+    Column("results", JSON, nullable=False, default=dict),
+    Column("exit_code", Integer),
+    CheckConstraint(f"state IN ({_quoted(JobState)})", name="job_state_known"),
+    CheckConstraint(f"{TERMINAL} OR next_review_at IS NOT NULL", name="inv04_next_review"),
+    CheckConstraint(f"NOT ({TERMINAL}) OR finished_at IS NOT NULL", name="terminal_has_end"),
+    Index(
+        "job_open",
+        "next_review_at",
+        sqlite_where=text(f"NOT ({TERMINAL})"),
+        postgresql_where=text(f"NOT ({TERMINAL})"),
+    ),
+    Index("job_submitted", "submitted_at"),
+    Index("job_name", "name"),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("job_id", String, ForeignKey("job.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("site", String, ForeignKey("site.name"), nullable=False),
+    Column("state", String, nullable=False),
+    Column("fence", String, nullable=False),
+    Column("gpus", Integer, nullable=False),
+    Column("cpus", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("cluster_id", String),
+    Column("submitted_at", Moment),
+    Column("started_at", Moment),
+    Column("stop_intent", String),
+    Column("stop_asked_at", Moment),
+    Column("stop_sent_at", Moment),
+    Column("ended_at", Moment),
+    Column("exit_code", Integer),
+    Column("checkpoint_seq", Integer),
+    Column("note", Text),
+    UniqueConstraint("job_id", "number"),
+    CheckConstraint(f"state IN ({_quoted(AttemptState)})", name="attempt_state_known"),
+    CheckConstraint(f"{LIVE} OR ended_at IS NOT NULL", name="ended_has_end"),
+    Index(
+        "inv02_one_live_attempt", "job_id", unique=True, sqlite_where=text(LIVE), postgresql_where=text(LIVE)
+    ),
+    Index("attempt_live", "site", sqlite_where=text(LIVE), postgresql_where=text(LIVE)),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("at", Moment, nullable=False),
+    Column("job_id", String, ForeignKey("job.id"), nullable=False),
+    Column("attempt_id", String),
+    Column("subject", String, nullable=False),
+    Column("source", String),
+    Column("target", String),
+    Column("actor", String, nullable=False),
+    Column("reason_code", String, nullable=False),
+    Column("reason_facts", JSON, nullable=False),
+    Column("plan_id", String),
+    Index("event_job", "job_id", "seq"),
+)
+
+plan = Table(
+    "plan",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("trigger", String, nullable=False),
+    Column("jobs", Integer, nullable=False),
+    Column("elapsed_ms", Float, nullable=False),
+    Column("grid", JSON, nullable=False),
+)
+
+decision = Table(
+    "decision",
+    metadata,
+    Column("plan_id", String, ForeignKey("plan.id"), nullable=False),
+    Column("job_id", String, ForeignKey("job.id"), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("action", String, nullable=False),
+    Column("reason_code", String, nullable=False),
+    Column("data", JSON, nullable=False),
+    PrimaryKeyConstraint("plan_id", "job_id"),
+    Index("decision_job", "job_id", "at"),
+)
+
+energy = Table(
+    "energy",
+    metadata,
+    Column("attempt_id", String, ForeignKey("attempt.id"), nullable=False),
+    Column("component", String, nullable=False),
+    Column("start_at", Moment, nullable=False),
+    Column("end_at", Moment, nullable=False),
+    Column("energy_mj", BigInteger, nullable=False),
+    Column("source", String, nullable=False),
+    Column("quality", String, nullable=False),
+    Column("scale", Float, nullable=False),
+    PrimaryKeyConstraint("attempt_id", "component", "start_at"),
+    CheckConstraint("energy_mj >= 0", name="energy_not_negative"),
+    CheckConstraint("quality IN ('measured', 'modelled')", name="energy_quality_known"),
+)
+
+emission = Table(
+    "emission",
+    metadata,
+    Column("attempt_id", String, nullable=False),
+    Column("component", String, nullable=False),
+    Column("start_at", Moment, nullable=False),
+    Column("emissions_g", Float, nullable=False),
+    Column("g_per_kwh", Float, nullable=False),
+    Column("pue", Float, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("grid_source", String, nullable=False),
+    Column("zone", String, nullable=False),
+    Column("signal", String, nullable=False),
+    Column("basis", String, nullable=False),
+    Column("accounting", String, nullable=False),
+    PrimaryKeyConstraint("attempt_id", "component", "start_at"),
+    CheckConstraint("emissions_g >= 0", name="emission_not_negative"),
+)
+
+baseline = Table(
+    "baseline",
+    metadata,
+    Column("job_id", String, ForeignKey("job.id"), primary_key=True),
+    Column("start_at", Moment, nullable=False),
+    Column("emissions_g", Float),
+    Column("data", JSON, nullable=False),
+)
+
+intensity = Table(
+    "intensity",
+    metadata,
+    Column("source", String, nullable=False),
+    Column("zone", String, nullable=False),
+    Column("signal", String, nullable=False),
+    Column("basis", String, nullable=False),
+    Column("accounting", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("start_at", Moment, nullable=False),
+    Column("end_at", Moment, nullable=False),
+    Column("g_per_kwh", Float, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+    PrimaryKeyConstraint("source", "zone", "signal", "basis", "accounting", "kind", "start_at"),
+    CheckConstraint("g_per_kwh >= 0 AND g_per_kwh <= 5000", name="inv12_sane_intensity"),
+)
+
+APPEND_ONLY = ("event", "decision", "energy", "emission", "baseline", "intensity")
+
+
+def _transition_guard(
+    table: str, table_of: dict[JobState, frozenset[JobState]] | dict[AttemptState, frozenset[AttemptState]]
+) -> str:
+    legal = " OR ".join(
+        f"(OLD.state = '{source.value}' AND NEW.state IN ({_quoted(targets)}))"
+        for source, targets in table_of.items()
+        if targets
+    )
+    return f"""CREATE TRIGGER inv03_{table}_transition BEFORE UPDATE OF state ON {table}
+WHEN OLD.state <> NEW.state AND NOT ({legal})
+BEGIN SELECT RAISE(ABORT, 'INV-03 illegal {table} transition'); END"""
+
+
+def _capacity_guard() -> str:
+    def over(what: str) -> str:
+        return (
+            f"(SELECT COALESCE(SUM({what}), 0) FROM attempt WHERE site = NEW.site AND {LIVE}) + NEW.{what}"
+            f" > (SELECT {what} FROM site WHERE name = NEW.site)"
+        )
+
+    return f"""CREATE TRIGGER inv07_capacity BEFORE INSERT ON attempt
+WHEN {over("gpus")} OR {over("cpus")}
+BEGIN SELECT RAISE(ABORT, 'INV-07 site is full'); END"""
+
+
+def sqlite_guards() -> list[str]:
+    """The triggers for SQLite, generated from the transition tables."""
+    guards = [
+        _transition_guard("job", JOB_TRANSITIONS),
+        _transition_guard("attempt", ATTEMPT_TRANSITIONS),
+        _capacity_guard(),
+        f"""CREATE TRIGGER inv05_no_attempt_after_end BEFORE INSERT ON attempt
+WHEN (SELECT {TERMINAL} FROM job WHERE id = NEW.job_id)
+BEGIN SELECT RAISE(ABORT, 'INV-05 the job has ended'); END""",
+    ]
+    for name in APPEND_ONLY:
+        guards += [
+            f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
+            f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END"
+            for verb in ("UPDATE", "DELETE")
+        ]
+    return guards
