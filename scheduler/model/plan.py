@@ -62,6 +62,8 @@ class JobView:
     running_since: datetime | None = None
     pinned_start_at: datetime | None = None
     """The start that the last plan promised; a new plan moves it only for a real gain (INV-13)."""
+    retrying: bool = False
+    """Whether ``not_before`` is the backoff after a failed attempt and not the job's own begin time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ class ReasonCode(StrEnum):
     RELEASED = "released"
     RESUMED_BY_USER = "resumed_by_user"
     ADOPTED = "adopted"
+    # a decision waits for a transition under way
+    IN_TRANSITION = "in_transition"
 
 
 SENTENCES: dict[ReasonCode, str] = {
@@ -89,6 +91,7 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.RELEASED: "released by {actor}",
     ReasonCode.RESUMED_BY_USER: "resumed by {actor}",
     ReasonCode.ADOPTED: "found at {site} after a restart and adopted",
+    ReasonCode.IN_TRANSITION: "is {state}; the next decision follows when that is done",
 }
 
 

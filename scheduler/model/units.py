@@ -49,3 +49,8 @@ def ceil_to(moment: datetime, step: timedelta) -> datetime:
     """The earliest multiple of ``step`` since the Unix epoch that is not before ``moment``."""
     floored = floor_to(moment, step)
     return floored if floored == moment else floored + step
+
+
+def kwh_per_s(power_w: float) -> float:
+    """Kilowatt-hours drawn in one second at a power in watts."""
+    return kwh_from_j(power_w)

@@ -1,0 +1,202 @@
+"""Energy of one job from inside its node: cumulative joules by component since the reader was made.
+
+gpu   NVML's energy counter of the GPUs that the job was given (measured); else, where
+      LOWTIDE_GPU_TDP_W is set, that power for the whole wall time (modelled)
+cpu   RAPL package counters shared by CPU time (measured); else CPU seconds times a power per busy
+      hardware thread (modelled)
+
+Standard library only: NVML is reached through ctypes, so that nothing need be installed beside the job.
+"""
+
+import ctypes
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+CPU_W_PER_THREAD = 6.5
+"""Modelled power of one busy hardware thread. Server CPUs are specified at 200 to 360 W for 32 to 56
+cores with two threads each: an AMD EPYC 7543 at 225 W for 64 threads gives 3.5, an Intel Xeon Gold 6248 at
+150 W for 40 threads 3.8, a desktop Core i9-13900K at 253 W for 32 threads 7.9. 6.5 lies on the high side of
+that range, so that a modelled footprint errs upwards. Replace it by LOWTIDE_CPU_W_PER_THREAD."""
+
+MEASURED, MODELLED = "measured", "modelled"
+
+
+def process_tree(root: int, proc: Path = Path("/proc")) -> set[int]:
+    """The process ids of ``root`` and all its descendants that live now."""
+    children: dict[int, list[int]] = {}
+    for entry in proc.iterdir():
+        if entry.name.isdigit() and (fields := _stat(entry)) is not None:
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, open_ids = set(), [root]
+    while open_ids:
+        current = open_ids.pop()
+        if current not in found:
+            found.add(current)
+            open_ids += children.get(current, [])
+    return found
+
+
+def _stat(entry: Path) -> list[str] | None:
+    """Fields of /proc/<pid>/stat from the state on (the command before it may hold spaces)."""
+    try:
+        return (entry / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+class CpuTime:
+    """CPU seconds of a process tree, monotone: a child that ends is counted through its parent's cutime."""
+
+    def __init__(self, root: int, proc: Path = Path("/proc")) -> None:
+        """Watch the tree under ``root``."""
+        self._root, self._proc = root, proc
+        self._tick_s = 1.0 / os.sysconf("SC_CLK_TCK")
+        self._best_s = 0.0
+
+    def seconds(self) -> float:
+        """User and system time of the tree so far."""
+        ticks = 0
+        for pid in process_tree(self._root, self._proc):
+            fields = _stat(self._proc / str(pid))
+            if fields is not None:
+                ticks += sum(int(f) for f in fields[11:15])
+        self._best_s = max(self._best_s, ticks * self._tick_s)
+        return self._best_s
+
+
+class Rapl:
+    """Package energy counters of this machine, wrap-around undone."""
+
+    def __init__(self, root: Path = Path("/sys/class/powercap")) -> None:
+        """Find the readable packages; none readable raises OSError."""
+        self._zones = [p for p in sorted(root.glob("intel-rapl:*")) if p.name.count(":") == 1]
+        self._last = {zone: self._read(zone, "energy_uj") for zone in self._zones}
+        if not self._last:
+            raise FileNotFoundError(root)
+        self._range = {zone: self._read(zone, "max_energy_range_uj") for zone in self._zones}
+        self._total_uj = 0
+
+    @staticmethod
+    def _read(zone: Path, name: str) -> int:
+        return int((zone / name).read_text())
+
+    def joules(self) -> float:
+        """Energy of all packages since construction."""
+        for zone in self._zones:
+            value = self._read(zone, "energy_uj")
+            delta = value - self._last[zone]
+            self._total_uj += delta if delta >= 0 else delta + self._range[zone]
+            self._last[zone] = value
+        return self._total_uj / 1e6
+
+
+class Nvml:
+    """Energy counters of the given GPUs through ctypes."""
+
+    def __init__(self, devices: Iterable[str], load: Callable[[str], Any] = ctypes.CDLL) -> None:
+        """Open NVML and the devices (indices or UUIDs); raises OSError when that cannot be done."""
+        self._lib = load("libnvidia-ml.so.1")
+        self._check(self._lib.nvmlInit_v2(), "nvmlInit")
+        self._handles = [self._open(device) for device in devices]
+        self._last_mj = [self._counter(handle) for handle in self._handles]
+        self._total_mj = 0
+
+    @staticmethod
+    def _check(code: int, call: str) -> None:
+        if code != 0:
+            message = f"{call} failed with NVML error {code}"
+            raise OSError(message)
+
+    def _open(self, device: str) -> Any:
+        handle = ctypes.c_void_p()
+        if device.isdigit():
+            code = self._lib.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(int(device)), ctypes.byref(handle))
+        else:
+            code = self._lib.nvmlDeviceGetHandleByUUID(device.encode(), ctypes.byref(handle))
+        self._check(code, f"opening GPU {device}")
+        return handle
+
+    def _counter(self, handle: Any) -> int:
+        value = ctypes.c_ulonglong()
+        code = self._lib.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(value))
+        self._check(code, "nvmlDeviceGetTotalEnergyConsumption")
+        return value.value
+
+    def joules(self) -> float:
+        """Energy of the devices since construction; a counter reset (driver reload) adds nothing."""
+        for index, handle in enumerate(self._handles):
+            value = self._counter(handle)
+            self._total_mj += max(0, value - self._last_mj[index])
+            self._last_mj[index] = value
+        return self._total_mj / 1e3
+
+
+def machine_busy_s(proc: Path = Path("/proc")) -> float:
+    """CPU seconds that all cores of the machine have been busy since boot."""
+    fields = [int(f) for f in (proc / "stat").read_text().split("\n", 1)[0].split()[1:9]]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = fields
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+class EnergyReader:
+    """Cumulative energy of one job, by component, from the best source that this node offers."""
+
+    def __init__(
+        self,
+        root_pid: int,
+        environ: dict[str, str],
+        *,
+        proc: Path = Path("/proc"),
+        powercap: Path = Path("/sys/class/powercap"),
+        load: Callable[[str], Any] = ctypes.CDLL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Choose the sources once; they are named in every sample."""
+        self._cpu, self._proc, self._clock = CpuTime(root_pid, proc), proc, clock
+        self._begin_s = clock()
+        self._w_per_thread = float(environ.get("LOWTIDE_CPU_W_PER_THREAD") or CPU_W_PER_THREAD)
+        self._gpu_tdp_w = float(environ.get("LOWTIDE_GPU_TDP_W") or 0.0)
+        self._devices = [d for d in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d.strip()]
+        self._rapl = self._try(lambda: Rapl(powercap))
+        self._nvml = self._try(lambda: Nvml(self._devices, load)) if self._devices else None
+        self._rapl_j = self._rapl_last_j = 0.0
+        self._cpu_last_s, self._busy_last_s = 0.0, machine_busy_s(proc)
+        self.sources = self._name_sources()
+
+    @staticmethod
+    def _try(make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except (OSError, AttributeError, ValueError):
+            return None
+
+    def _name_sources(self) -> dict[str, tuple[str, str]]:
+        sources = {"cpu": ("rapl", MEASURED) if self._rapl else ("cpu_time", MODELLED)}
+        if self._nvml:
+            sources["gpu"] = ("nvml", MEASURED)
+        elif self._devices and self._gpu_tdp_w:
+            sources["gpu"] = ("gpu_tdp", MODELLED)
+        return sources
+
+    def read(self) -> dict[str, float]:
+        """Joules since construction by component; never decreasing."""
+        energy = {"cpu": self._cpu_joules()}
+        if self._nvml:
+            energy["gpu"] = self._nvml.joules()
+        elif "gpu" in self.sources:
+            energy["gpu"] = len(self._devices) * self._gpu_tdp_w * (self._clock() - self._begin_s)
+        return energy
+
+    def _cpu_joules(self) -> float:
+        cpu_s = self._cpu.seconds()
+        if not self._rapl:
+            return cpu_s * self._w_per_thread
+        package_j, busy_s = self._rapl.joules(), machine_busy_s(self._proc)
+        spent_s, all_s = cpu_s - self._cpu_last_s, busy_s - self._busy_last_s
+        share = min(1.0, spent_s / all_s) if all_s > 0 else 0.0
+        self._rapl_j += share * (package_j - self._rapl_last_j)
+        self._rapl_last_j, self._cpu_last_s, self._busy_last_s = package_j, cpu_s, busy_s
+        return self._rapl_j

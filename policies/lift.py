@@ -1,0 +1,139 @@
+"""Lifts a rule for one job to a queue: capacity is sold job by job, in the order of the requests.
+
+A rule says what one job would do with the capacity that is left. Here its wish is put to the guard,
+earlier promises are kept unless moving brings a real gain, and what is chosen is sold before the next job
+is asked, so that capacity always holds (INV-07).
+"""
+
+from collections.abc import Callable
+
+from lowtide.policies.guard import bar_g, doubt_g
+from lowtide.policies.offer import Offer
+from lowtide.policies.problem import Choice, Placement, Problem, Request
+from lowtide.policies.timeline import Timeline
+
+Rule = Callable[[Offer], Placement | None]
+"""What one job wants; None when it wants nothing but the baseline."""
+
+SUSPEND_BAR = 1.5
+"""How much higher than the guard's bar the gain of interrupting must be (INV-13): a job that has been suspended
+goes on as soon as the saving falls below HOLD_BAR, so the two must lie well apart."""
+
+HOLD_BAR = 0.5
+"""A promised start is kept while it still saves this share of the bar."""
+
+
+def sell_in_order(problem: Problem, rule: Rule) -> tuple[Choice, ...]:
+    """Ask the rule for each request in turn and sell what is chosen."""
+    timeline = problem.timeline.copy()
+    choices = []
+    for request in problem.requests:
+        choice = choose(problem, timeline, request, rule)
+        settle(timeline, request, choice)
+        choices.append(choice)
+    return tuple(choices)
+
+
+def settle(timeline: Timeline, request: Request, choice: Choice) -> None:
+    """Sell what was chosen; a running job that is to be suspended keeps its capacity in the current slot."""
+    placed, going_on = choice.chosen, choice.baseline
+    if placed is None:
+        return
+    if request.running_at is not None and going_on is not None:
+        if placed is going_on:
+            return
+        timeline.give_back(request.running_at, going_on.spans, request.gpus, request.cpus)
+        timeline.sell(request.running_at, ((0.0, 0.0),), request.gpus, request.cpus)
+    timeline.sell(placed.site, placed.spans, request.gpus, request.cpus)
+
+
+def choose(problem: Problem, timeline: Timeline, request: Request, rule: Rule) -> Choice:
+    """The guarded choice for one request, given what is left; sells nothing."""
+    offer = _offer(problem, timeline, request)
+    baseline = offer.baseline
+    if baseline is None or not offer.open_sites().any():
+        return Choice(baseline, baseline)
+    best = rule(offer)
+    if best is None:
+        return Choice(baseline, baseline)
+    chosen = _guarded(offer, best, rule)
+    if request.pinned_s is not None and request.running_at is None:
+        chosen = _steady(offer, chosen, rule)
+    return _told(offer, best, chosen)
+
+
+def _offer(problem: Problem, timeline: Timeline, request: Request) -> Offer:
+    """What the request can have; a running job may also use again what it holds itself."""
+    if request.running_at is None:
+        return Offer(problem, timeline, request)
+    held = ((0.0, request.work_s),)
+    timeline.give_back(request.running_at, held, request.gpus, request.cpus)
+    offer = Offer(problem, timeline, request)
+    timeline.sell(request.running_at, held, request.gpus, request.cpus)
+    return offer
+
+
+def margin_g(offer: Offer, placed: Placement, against: Placement) -> tuple[float, float, float]:
+    """Saving, doubt and bar of one placement against another, in grams."""
+    request = offer.request
+    error_g = doubt_g(offer.problem.prices, placed, against, request.power_w)
+    bar = bar_g(request, against.cost_g, error_g)
+    if request.running_at is not None:
+        bar *= SUSPEND_BAR
+    return against.cost_g - placed.cost_g, error_g, bar
+
+
+def _guarded(offer: Offer, best: Placement, rule: Rule) -> Placement:
+    """The rule's wish when it passes the guard, else the best window that does, else the baseline."""
+    baseline = offer.baseline
+    if baseline is None or best.spans == baseline.spans:
+        return best
+    saving, _, bar = margin_g(offer, best, baseline)
+    if saving > bar:
+        return best
+    if saving <= offer.request.min_savings * baseline.cost_g or offer.request.running_at is not None:
+        return baseline
+    second = rule(offer.guarded())
+    if second is None:
+        return baseline
+    saving, _, bar = margin_g(offer, second, baseline)
+    return second if saving > bar else baseline
+
+
+def _steady(offer: Offer, chosen: Placement, rule: Rule) -> Placement:
+    """Keep the start that was promised unless another brings a real gain (INV-13)."""
+    promised = _promise(offer, rule)
+    baseline = offer.baseline
+    if promised is None or baseline is None or promised.start_s == chosen.start_s:
+        return chosen
+    gain, _, bar = margin_g(offer, chosen, promised)
+    if gain > bar:
+        return chosen
+    if promised.start_s <= baseline.start_s:
+        return baseline
+    saving, _, bar = margin_g(offer, promised, baseline)
+    return promised if saving > HOLD_BAR * bar else chosen
+
+
+def _promise(offer: Offer, rule: Rule) -> Placement | None:
+    """The rule's placement with the promised start; None when it can no longer be kept."""
+    pinned_s, baseline = offer.request.pinned_s, offer.baseline
+    if pinned_s is None or baseline is None:
+        return None
+    if pinned_s <= baseline.start_s:
+        return baseline
+    slot = offer.problem.grid.slot_at(pinned_s)
+    if not offer.first_column <= slot < offer.problem.grid.count:
+        return None
+    return rule(offer.pinned(slot))
+
+
+def _told(offer: Offer, best: Placement, chosen: Placement) -> Choice:
+    """The choice with the figures that explain it."""
+    baseline = offer.baseline
+    if baseline is None:
+        return Choice(None, None)
+    shown = chosen if chosen is not baseline else best
+    saving, error_g, bar = margin_g(offer, shown, baseline)
+    others = tuple(w for w in offer.cheapest_per_site() if w.site != chosen.site)
+    return Choice(baseline, chosen, best, others, offer.latest(), saving, error_g, bar)

@@ -1,0 +1,278 @@
+"""What one job can have: the windows that fit the capacity left, and what each would cost.
+
+An offer answers a rule's questions (the earliest start, the cheapest window, the window at a slot) and
+keeps its arrays to the columns that can matter, so that a queue of 10,000 jobs is a matter of a second.
+"""
+
+import math
+
+import numpy as np
+
+from lowtide.policies.guard import STD_PER_MEAN_ABSOLUTE
+from lowtide.policies.problem import (
+    EPSILON_S,
+    BoolArray,
+    FloatArray,
+    Placement,
+    Problem,
+    Request,
+    group_mask,
+)
+from lowtide.policies.timeline import Span, Timeline
+from lowtide.scheduler.model.units import kwh_per_s
+
+TIE = 1e-9
+"""Costs closer than this, relatively, count as equal; the earlier start then wins."""
+
+
+class Offer:
+    """The capacity and the prices that are open to one request.
+
+    Attributes:
+        request: the job.
+        room: [site, slot], slots with enough capacity at sites open to the request.
+        baseline: the earliest placement that fits, or going on for a running job; None when nothing fits.
+        first: when set, the start slot that the rule must keep (a promise made earlier).
+        is_guarded: whether ``starts`` already holds only windows that pass the guard.
+
+    """
+
+    __slots__ = (
+        "_cost",
+        "_fits",
+        "_problem",
+        "_release_slot",
+        "baseline",
+        "first",
+        "first_column",
+        "is_guarded",
+        "request",
+        "room",
+    )
+
+    def __init__(self, problem: Problem, timeline: Timeline, request: Request) -> None:
+        """Work out which windows fit; costs follow when a rule asks."""
+        self._problem, self.request = problem, request
+        self._release_slot = problem.grid.slot_at(request.release_s)
+        self.first_column = max(self._release_slot, 0 if request.running_at is None else 1)
+        self.room = timeline.has_room(request.gpus, request.cpus)
+        if len(request.sites) < len(self.room):
+            closed = np.ones(len(self.room), dtype=np.bool_)
+            closed[list(request.sites)] = False
+            self.room[closed] = False
+        self._fits = self._windows_that_fit()
+        self._cost: FloatArray | None = None
+        self.first: int | None = None
+        self.is_guarded = False
+        self.baseline = self._going_on() if request.running_at is not None else self._earliest()
+
+    @property
+    def problem(self) -> Problem:
+        """The problem that the offer belongs to."""
+        return self._problem
+
+    def start_s(self, slot: int) -> float:
+        """When work begins if it begins in ``slot``: at the slot's edge, or at the release within it."""
+        return max(self._problem.grid.start_s(slot), self.request.release_s)
+
+    def placed(self, site: int, spans: tuple[Span, ...]) -> Placement:
+        """A placement with its forecast cost."""
+        return Placement(site, spans, self._problem.prices.grams(site, spans, self.request.power_w))
+
+    def window(self, site: int, slot: int) -> Placement:
+        """The uninterrupted run that begins in ``slot``."""
+        start_s = self.start_s(slot)
+        return self.placed(site, ((start_s, start_s + self.request.length_s),))
+
+    def open_sites(self) -> BoolArray:
+        """[site], where a shift away from the baseline may be counted at all."""
+        if self.baseline is None:
+            return np.zeros(len(self.room), dtype=np.bool_)
+        prices = self._problem.prices
+        if not prices.may_shift[self.baseline.site]:
+            return np.zeros(len(self.room), dtype=np.bool_)
+        return group_mask(prices.groups, self.baseline.site) & prices.may_shift
+
+    def costs(self) -> FloatArray:
+        """[site, start], price integrals in g/kWh·s from ``first_column`` on; infinite where not allowed.
+
+        Allowed are windows that fit, begin by the latest start, end within the site's forecast, and lie
+        at a site that compares with the baseline's.
+        """
+        if self._cost is None:
+            self._cost = self._window_costs()
+            if self.first is not None:
+                column = self.first - self.first_column
+                self._cost[:, :column] = math.inf
+                self._cost[:, column + 1 :] = math.inf
+        return self._cost
+
+    def cheapest(self) -> Placement | None:
+        """The allowed window of least cost; of equals the earliest, then the preferred site."""
+        cost = self.costs()
+        if not cost.size:
+            return None
+        least = float(cost.min())
+        if not math.isfinite(least):
+            return None
+        return self._earliest_of(cost <= least * (1 + TIE))
+
+    def earliest_where(self, wanted: BoolArray) -> Placement | None:
+        """The earliest allowed window among [site, start] flags of the same shape as ``costs``."""
+        return self._earliest_of(wanted & np.isfinite(self.costs()))
+
+    def latest(self) -> Placement | None:
+        """The allowed window that begins last."""
+        columns = np.flatnonzero(np.isfinite(self.costs()).any(axis=0))
+        if not columns.size:
+            return None
+        column = int(columns[-1])
+        site = int(self.costs()[:, column].argmin())
+        return self.window(site, column + self.first_column)
+
+    def cheapest_per_site(self) -> list[Placement]:
+        """The cheapest allowed window of each site that has one, in site order."""
+        cost = self.costs()
+        if not cost.size:
+            return []
+        columns = cost.argmin(axis=1)
+        return [
+            self.window(site, int(column) + self.first_column)
+            for site, column in enumerate(columns)
+            if math.isfinite(cost[site, column])
+        ]
+
+    def pinned(self, slot: int) -> "Offer":
+        """The same offer for a job that must begin in ``slot``."""
+        other = self._copy()
+        other.first = slot
+        return other
+
+    def guarded(self) -> "Offer":
+        """The same offer with only those windows that pass the guard against the baseline."""
+        other = self._copy()
+        other.is_guarded = True
+        other._cost = np.where(self._passes(), self.costs(), math.inf)  # noqa: SLF001 - our own copy
+        return other
+
+    def _copy(self) -> "Offer":
+        other = Offer.__new__(Offer)
+        for name in ("_problem", "_release_slot", "_fits", "request", "room", "baseline", "first_column"):
+            setattr(other, name, getattr(self, name))
+        other._cost, other.first, other.is_guarded = None, None, False  # noqa: SLF001 - our own copy
+        return other
+
+    def _windows_that_fit(self) -> BoolArray:
+        """[site, start], whether every slot of the window has room; beyond the grid nothing is in the way."""
+        grid, length_s = self._problem.grid, self.request.length_s
+        blocked = np.zeros((self.room.shape[0], grid.count + 1), dtype=np.int32)
+        np.cumsum(~self.room, axis=1, out=blocked[:, 1:])
+        long = min(max(1, math.ceil((length_s - EPSILON_S) / grid.slot_s)), grid.count)
+        fits = np.empty_like(self.room)
+        whole = grid.count - long + 1
+        np.equal(blocked[:, long:], blocked[:, :whole], out=fits[:, :whole])
+        np.equal(blocked[:, -1:], blocked[:, whole:-1], out=fits[:, whole:])
+        release = self._release_slot
+        if release < grid.count:
+            until = min(grid.slots_until(self.start_s(release) + length_s), grid.count)
+            fits[:, release] = blocked[:, until] == blocked[:, release]
+            fits[:, :release] = False
+        else:
+            fits[:] = False
+        return fits
+
+    def _earliest(self) -> Placement | None:
+        """The first window that fits; among sites free then, the greener of those that compare."""
+        columns = self._fits.any(axis=0)
+        slot = int(columns.argmax())
+        if not columns[slot]:
+            return None
+        free = [site for site in self.request.sites if self._fits[site, slot]]
+        windows = [self.window(site, slot) for site in free]
+        groups = self._problem.prices.groups
+        rivals = [w for w in windows if groups[w.site] == groups[windows[0].site]]
+        return min(rivals, key=lambda w: w.cost_g) if not math.isnan(windows[0].cost_g) else windows[0]
+
+    def _going_on(self) -> Placement:
+        site = self.request.running_at
+        return self.placed(0 if site is None else site, ((0.0, self.request.work_s),))
+
+    def _earliest_of(self, wanted: BoolArray) -> Placement | None:
+        columns = wanted.any(axis=0)
+        if not columns.any():
+            return None
+        column = int(columns.argmax())
+        sites = wanted[:, column]
+        site = next(s for s in self.request.sites if sites[s])
+        return self.window(site, column + self.first_column)
+
+    def _columns(self) -> tuple[int, int]:
+        """The first and the exclusive last start slot that can be allowed."""
+        grid, request = self._problem.grid, self.request
+        last = grid.slot_at(request.latest_start_s) if request.latest_start_s >= request.release_s else -1
+        whole = int((request.length_s + EPSILON_S) // grid.slot_s)
+        return self.first_column, max(self.first_column, min(last + 1, grid.count, grid.count + 1 - whole))
+
+    def _window_costs(self) -> FloatArray:
+        prices, length_s = self._problem.prices, self.request.length_s
+        low, high = self._columns()
+        open_sites = self.open_sites()
+        if high <= low or not open_sites.any():
+            return np.empty((len(open_sites), 0))
+        cost = self._integrals(prices.price_sum, prices.price_g_per_kwh, low, high)
+        ends_s = self._problem.grid.edges_s[low:high] + length_s
+        ends_s[0] = self.start_s(low) + length_s
+        allowed = self._fits[:, low:high] & (ends_s <= prices.known_until_s[:, None] + EPSILON_S)
+        allowed &= open_sites[:, None]
+        cost[~allowed] = math.inf
+        return cost
+
+    def _integrals(self, sums: FloatArray, values: FloatArray, low: int, high: int) -> FloatArray:
+        """[site, start], the integral of ``values`` over the window from each start slot in [low, high)."""
+        slot_s, length_s = self._problem.grid.slot_s, self.request.length_s
+        whole = int((length_s + EPSILON_S) // slot_s)
+        rest_s = max(0.0, length_s - whole * slot_s)
+        # Slot 0 and the release slot may begin off the grid and are put right by _off_grid.
+        result = sums[:, low + whole : high + whole] - sums[:, low:high]
+        result += rest_s * values[:, low + whole : high + whole]
+        if low == 0 or low == self._release_slot:
+            result[:, 0] = self._off_grid(sums, values, low)
+        return result
+
+    def _off_grid(self, sums: FloatArray, values: FloatArray, slot: int) -> FloatArray:
+        """[site], the integral over the window that begins in ``slot`` at now or at the release."""
+        start_s = self.start_s(slot)
+        end_s = start_s + self.request.length_s
+        grid = self._problem.grid
+        last = min(grid.slot_at(end_s), grid.count - 1)
+        until_end = sums[:, last] + (end_s - grid.start_s(last)) * values[:, last]
+        return until_end - sums[:, slot] - (start_s - grid.start_s(slot)) * values[:, slot]
+
+    def _passes(self) -> BoolArray:
+        """[site, start], whether the window's saving exceeds the bar; the formula is the guard's."""
+        cost, request, baseline = self.costs(), self.request, self.baseline
+        if baseline is None or not cost.size:
+            return np.zeros(cost.shape, dtype=np.bool_)
+        per_kwh_s = kwh_per_s(request.power_w)
+        saving_g = baseline.cost_g - cost * per_kwh_s
+        error_g = STD_PER_MEAN_ABSOLUTE * per_kwh_s * self._errors(baseline)
+        bar = np.maximum(request.min_savings * baseline.cost_g, request.z * error_g)
+        passes: BoolArray = saving_g > np.maximum(bar, TIE * baseline.cost_g)
+        return passes
+
+    def _errors(self, baseline: Placement) -> FloatArray:
+        """[site, start], the error integrals of both differences, joined as independent."""
+        prices, edges_s = self._problem.prices, self._problem.grid.edges_s
+        low, high = self.first_column, self.first_column + self.costs().shape[1]
+        ours = self._integrals(prices.error_sum, prices.error_g_per_kwh, low, high)
+        theirs = np.full(ours.shape, prices.error_over(baseline.site, baseline.spans))
+        row = prices.error_sum[baseline.site]
+        starts_s = edges_s[low:high].copy()
+        starts_s[0] = self.start_s(low)
+        begin = np.maximum(starts_s, baseline.start_s)
+        end = np.minimum(starts_s + self.request.length_s, baseline.end_s)
+        shared = np.interp(end, edges_s, row) - np.interp(begin, edges_s, row)
+        shared = np.where(end > begin, shared, 0.0)
+        ours[baseline.site] -= shared
+        theirs[baseline.site] -= shared
+        return np.hypot(ours, theirs)

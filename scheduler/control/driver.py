@@ -1,0 +1,252 @@
+"""Drives every live attempt towards its recorded intent, one small step at a time.
+
+Level-triggered: a step looks only at the attempt's row and at the cluster, so the same code serves the
+normal path, the retry after a failure and the recovery after a kill -9. No step is taken before the
+intent behind it has been committed.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from sqlalchemy import Connection, RowMapping
+
+from lowtide.connectors.cluster.package import jobside_package
+from lowtide.connectors.jobside import record as jobside_record
+from lowtide.scheduler.control import launch
+from lowtide.scheduler.control.clock import Clock
+from lowtide.scheduler.control.finish import finish
+from lowtide.scheduler.control.outcome import ExitRecord, Verdict, judge
+from lowtide.scheduler.control.sites import SiteRuntime
+from lowtide.scheduler.control.writer import Writer
+from lowtide.scheduler.model.cluster import ClusterJob, ClusterJobStatus, SubmitOutcome
+from lowtide.scheduler.model.errors import ClusterFailure, ClusterFailureKind
+from lowtide.scheduler.model.lifecycle import AttemptState, JobState
+from lowtide.scheduler.model.reason import Reason, ReasonCode
+from lowtide.scheduler.settings import Settings
+from lowtide.scheduler.store import attempts, jobs
+
+log = structlog.get_logger()
+ACTOR = "lowtide"
+RESEND_STOP_S = 60.0
+"""Wall seconds beyond the grace after which a stop is sent again: Ray forgets stops of pending jobs."""
+LOG_LINES = 4000
+LOG_BYTES = 4 << 20
+PARALLEL_CALLS = 8
+"""Calls to all clusters at once; a Ray head starts about one job per second anyway."""
+
+
+class Driver:
+    """Takes live attempts forward; ``changed`` is called after every recorded change."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        sites: dict[str, SiteRuntime],
+        clock: Clock,
+        settings: Settings,
+        *,
+        changed: Callable[[], None],
+        keep_log: Callable[[str, str], Awaitable[None]],
+        account: Callable[[Connection, RowMapping, jobside_record.Report | None], None],
+    ) -> None:
+        """Take the ports; nothing runs before ``step``."""
+        self._writer, self._sites, self._clock, self._settings = writer, sites, clock, settings
+        self._changed, self._keep_log, self._account = changed, keep_log, account
+        self._busy: set[str] = set()
+        self._calls = asyncio.Semaphore(PARALLEL_CALLS)
+
+    async def drive_all(self) -> None:
+        """One step for every live attempt that is not being driven already."""
+        rows = await self._writer.read(attempts.live)
+        await asyncio.gather(*(self.drive(row) for row in rows))
+
+    async def drive(self, row: RowMapping) -> None:
+        """One step for one attempt; a failure of the cluster is logged and tried again later."""
+        if row["id"] in self._busy or row["site"] not in self._sites:
+            return
+        self._busy.add(row["id"])
+        try:
+            async with self._calls:
+                await self._step(row, self._sites[row["site"]])
+        except ClusterFailure as error:
+            log.warning("attempt_not_driven", attempt=row["id"], site=row["site"], why=error.message)
+        finally:
+            self._busy.discard(row["id"])
+
+    async def _step(self, row: RowMapping, site: SiteRuntime) -> None:
+        if row["submitted_at"] is None:
+            await self._submit_or_drop(row, site)
+            return
+        if row["state"] == AttemptState.STOPPING and self._stop_due(row):
+            await site.cluster.stop(row["id"])
+            now = self._clock.now()
+            await self._writer.run(lambda c: attempts.stop_sent(c, row["id"], at=now))
+        await self._look(row, site)
+
+    def _stop_due(self, row: RowMapping) -> bool:
+        if row["stop_sent_at"] is None:
+            return True
+        waited_s = (self._clock.now() - row["stop_sent_at"]).total_seconds() / self._clock.rate
+        return waited_s > RESEND_STOP_S
+
+    async def _submit_or_drop(self, row: RowMapping, site: SiteRuntime) -> None:
+        """Submit under the recorded id; a stop that came first asks whether anything was submitted at all."""
+        if row["state"] == AttemptState.STOPPING:
+            found = await site.cluster.get(row["id"])
+            if found.status == ClusterJobStatus.MISSING:
+                await self._finish(row, _never_started(row), None)
+                return
+        else:
+            if not site.reachable and not await site.look():
+                return
+            outcome = await self._submit(row, site)
+            if outcome is None:
+                return
+        now, cluster_id = self._clock.now(), site.cluster_id
+        await self._writer.run(lambda c: attempts.submitted(c, row["id"], cluster_id=cluster_id, at=now))
+        self._changed()
+
+    async def _submit(self, row: RowMapping, site: SiteRuntime) -> SubmitOutcome | None:
+        job = await self._writer.read(lambda c: jobs.get(c, row["job_id"]))
+        spec = jobs.spec_from_json(job["spec"])
+        try:
+            order = launch.submission(
+                spec,
+                row,
+                site=site.settings,
+                settings=self._settings,
+                rate=self._clock.rate,
+                working_dir_uri=await self._working_dir(job["package"], site),
+                jobside_uri=await site.cluster.upload(jobside_package()),
+            )
+            outcome = await site.cluster.submit(order)
+        except ClusterFailure as error:
+            if error.kind != ClusterFailureKind.REFUSED:
+                raise
+            await self._finish(row, _refused(error), None)
+            return None
+        if outcome == SubmitOutcome.ALREADY_FOREIGN:
+            foreign = ClusterFailure(
+                ClusterFailureKind.REFUSED, f"the id {row['id']} is used by somebody else there"
+            )
+            await self._finish(row, _refused(foreign), None)
+            return None
+        return outcome
+
+    async def _working_dir(self, package: str | None, site: SiteRuntime) -> str | None:
+        if not package:
+            return None
+        content = await asyncio.to_thread((self._settings.data_dir / "packages" / package).read_bytes)
+        return await site.cluster.upload(content)
+
+    async def _look(self, row: RowMapping, site: SiteRuntime) -> None:
+        status = await site.cluster.get(row["id"])
+        if status.status == ClusterJobStatus.MISSING:
+            await self._vanished(row, site)
+            return
+        if status.status == ClusterJobStatus.RUNNING:
+            await self._running(row, status)
+            return
+        if status.status == ClusterJobStatus.PENDING:
+            return
+        text = await site.cluster.log_tail(row["id"], max_bytes=LOG_BYTES, lines=LOG_LINES)
+        report = jobside_record.parse(text, row["fence"])
+        verdict = judge(status, exit_record(report), row["stop_intent"])
+        if verdict is None:
+            return
+        if verdict.needs_proof and not await self._proved(row, site, str(verdict.reason.facts["error"])):
+            return
+        await self._keep_log(row["id"], jobside_record.strip(text))
+        await self._finish(row, verdict, report)
+
+    async def _running(self, row: RowMapping, status: ClusterJob) -> None:
+        if row["state"] not in {AttemptState.STARTING, AttemptState.UNKNOWN}:
+            return
+        now = self._clock.now()
+        reason = Reason(ReasonCode.PROCESS_STARTED, {"site": row["site"]})
+        await self._writer.run(
+            lambda c: attempts.running(c, row["id"], started_at=now, at=now, actor=ACTOR, reason=reason)
+        )
+        log.info("attempt_running", attempt=row["id"], node=status.node_id)
+        self._changed()
+
+    async def _vanished(self, row: RowMapping, site: SiteRuntime) -> None:
+        """The cluster does not know the submission: a new incarnation, or somebody deleted it."""
+        await site.look()
+        if not await self._proved(row, site, f"submission vanished from {row['site']}"):
+            return
+        reason = Reason(ReasonCode.VANISHED, {"site": row["site"]})
+        await self._finish(row, Verdict(AttemptState.LOST, None, reason), None)
+
+    async def _proved(self, row: RowMapping, site: SiteRuntime, why: str) -> bool:
+        """Mark the attempt unknown; True once no process of it can exist (INV-02)."""
+        now = self._clock.now()
+        if row["state"] != AttemptState.UNKNOWN:
+            reason = Reason(ReasonCode.ATTEMPT_UNKNOWN, {"attempt_id": row["id"], "site": row["site"]})
+            await self._writer.run(
+                lambda c: attempts.move(
+                    c,
+                    row["id"],
+                    AttemptState.UNKNOWN,
+                    at=now,
+                    actor=ACTOR,
+                    reason=reason,
+                    unknown_since=now,
+                    note=why,
+                )
+            )
+            self._changed()
+        proof = await asyncio.to_thread(
+            site.proof_of_death, row["id"], row["unknown_since"], now, self._clock.rate
+        )
+        if proof:
+            log.info("attempt_proved_dead", attempt=row["id"], proof=proof)
+        return bool(proof)
+
+    async def _finish(self, row: RowMapping, verdict: Verdict, report: jobside_record.Report | None) -> None:
+        now, rate = self._clock.now(), self._clock.rate
+
+        def work(connection: Connection) -> JobState:
+            state = finish(
+                connection,
+                row["id"],
+                verdict,
+                now=now,
+                rate=rate,
+                from_wall=self._clock.from_wall,
+                report=report,
+            )
+            self._account(connection, attempts.get(connection, row["id"]), report)
+            return state
+
+        state = await self._writer.run(work)
+        log.info("attempt_ended", attempt=row["id"], job_state=state, reason=verdict.reason.code)
+        self._changed()
+
+
+def exit_record(report: jobside_record.Report | None) -> ExitRecord | None:
+    """The exit record as the verdict needs it; None when the runner left none."""
+    if report is None or report.ended is None:
+        return None
+    ended = report.ended
+    return ExitRecord(
+        exit_code=ended.exit_code,
+        signal=ended.signal,
+        suspended=ended.suspended,
+        asked_to_stop=ended.asked_to_stop,
+        checkpoint_seq=ended.checkpoint_seq,
+        results=dict(ended.results),
+    )
+
+
+def _never_started(row: RowMapping) -> Verdict:
+    target = JobState.SUSPENDED if row["stop_intent"] == "suspend" else None
+    reason = Reason(ReasonCode.DECLARED_DEAD, {"proof": "it had not been submitted yet"})
+    return Verdict(AttemptState.STOPPED, target, reason)
+
+
+def _refused(error: ClusterFailure) -> Verdict:
+    return Verdict(
+        AttemptState.FAILED, None, Reason(ReasonCode.START_REFUSED, {"error": error.message[:500]})
+    )

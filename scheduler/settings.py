@@ -1,0 +1,185 @@
+"""The daemon's settings: defaults, a YAML file, environment variables ``LOWTIDE_*`` and flags, later ones win.
+
+Unknown keys are refused with the nearest known key; nothing here opens a socket or a file of data.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.job import Urgency, check_id
+from lowtide.scheduler.model.site import Queue, Site
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SiteSettings(_Strict):
+    """One Ray cluster."""
+
+    name: str
+    address: str = Field("local", description="'local' or the base URL of the cluster's dashboard")
+    zone: str = Field("", description="grid zone, for example GB or DE; empty runs carbon-blind")
+    grid: str = Field("", description="grid source for the zone; empty picks one that knows the zone")
+    gpus: Annotated[int, Field(ge=0, le=100_000)] = 0
+    cpus: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    gpu_model: str = ""
+    jurisdiction: str = Field(
+        "", description="ISO 3166 code; empty is derived from nothing and matches no residency"
+    )
+    pue: Annotated[float, Field(ge=1.0, le=5.0)] = 1.0
+    token_file: Path | None = Field(None, description="file with the cluster's bearer token")
+    ca_file: Path | None = None
+    python: str = Field(
+        "", description="Python of the cluster's nodes; empty: this one locally, python3 elsewhere"
+    )
+    checkpoint_dir: str = Field(
+        "", description="directory on the site for checkpoints; locally inside the data directory"
+    )
+    fence_s: Annotated[float, Field(ge=0)] = Field(
+        120.0,
+        description="wall seconds after which a runner whose cluster has gone is proved dead by its own watch",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "SiteSettings":
+        check_id(self.name, "site name")
+        if self.address != "local":
+            AnyHttpUrl(self.address)
+        return self
+
+    def site(self) -> Site:
+        """The site as the core sees it."""
+        return Site(
+            name=self.name,
+            zone=self.zone,
+            gpus=self.gpus,
+            cpus=self.cpus,
+            jurisdiction=self.jurisdiction,
+            gpu_model=self.gpu_model,
+            pue=self.pue,
+            address=self.address,
+        )
+
+
+class QueueSettings(_Strict):
+    """One queue; see ``lowtide.scheduler.model.site.Queue`` for units and meaning."""
+
+    name: str
+    policy: str = "lowest_window"
+    params: dict[str, float] = Field(default_factory=dict)
+    urgency: Urgency = Urgency.NORMAL
+    patience_s: Annotated[float, Field(ge=0, le=30 * 86_400)] = 24 * 3600.0
+    min_savings: Annotated[float, Field(ge=0, le=1)] = 0.02
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.8
+    max_suspensions: Annotated[int, Field(ge=0)] = 3
+    min_run_s: Annotated[float, Field(ge=0)] = 1800.0
+    switch_cost_s: Annotated[float, Field(ge=0)] = 120.0
+    deadline_margin: Annotated[float, Field(ge=0, le=1)] = 0.1
+    priority: int = 0
+
+    def queue(self) -> Queue:
+        """The queue as the core sees it."""
+        values = self.model_dump()
+        params = tuple(sorted(values.pop("params").items()))
+        return Queue(policy_params=params, **values)
+
+
+class GridSettings(_Strict):
+    """One grid source; ``options`` go to the source itself."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+DEFAULT_QUEUES = (
+    QueueSettings(name="research"),
+    QueueSettings(name="greenest", policy="lowest_slots", max_suspensions=6),
+    QueueSettings(name="asap", policy="asap"),
+    QueueSettings(name="clinical", policy="asap", urgency=Urgency.CLINICAL, priority=100),
+)
+DEFAULT_GRIDS = (GridSettings(name="neso"), GridSettings(name="recorded"), GridSettings(name="static"))
+
+
+class Settings(_Strict):
+    """Everything an administrator can set."""
+
+    data_dir: Path = Field(default_factory=lambda: default_data_dir())
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = Field(8470, description="0 picks a free one")
+    sites: tuple[SiteSettings, ...] = ()
+    queues: tuple[QueueSettings, ...] = DEFAULT_QUEUES
+    grids: tuple[GridSettings, ...] = DEFAULT_GRIDS
+    slot_s: Annotated[float, Field(ge=60, le=3600)] = 900.0
+    tick_s: Annotated[float, Field(gt=0)] = Field(
+        15.0, description="wall seconds between two scheduling cycles when nothing happens"
+    )
+    poll_s: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="wall seconds between two looks at a live attempt"
+    )
+    sample_s: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="wall seconds between two energy samples of a job"
+    )
+    gpu_power_w: Annotated[float, Field(gt=0)] = Field(
+        300.0, description="planning default per GPU where a job declares nothing"
+    )
+    cpu_power_w: Annotated[float, Field(gt=0)] = Field(6.5, description="planning default per CPU")
+    max_working_dir_mib: Annotated[int, Field(ge=1)] = 256
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _check(self) -> "Settings":
+        for what, names in (("site", [s.name for s in self.sites]), ("queue", [q.name for q in self.queues])):
+            doubled = {n for n in names if names.count(n) > 1}
+            if doubled:
+                message = f"{what} {', '.join(sorted(doubled))} is configured twice"
+                raise ValueError(message)
+        return self
+
+
+def default_data_dir() -> Path:
+    """``$LOWTIDE_DATA_DIR``, else the XDG data home."""
+    if explicit := os.environ.get("LOWTIDE_DATA_DIR"):
+        return Path(explicit)
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local/share")
+    return Path(base) / "lowtide"
+
+
+def load(path: Path | None, **overrides: object) -> Settings:
+    """Read the YAML file, apply the overrides that are not None, and validate.
+
+    Raises:
+        BadInput: the file is missing, is no YAML mapping, or has a wrong or unknown key.
+
+    """
+    values = _read(path) if path else {}
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise BadInput(_told(path, error), fix="Mend the settings and start again.") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        message = f"the settings file {path} cannot be read: {error.strerror}."
+        raise BadInput(message, fix="Give an existing file with --config.") from error
+    except yaml.YAMLError as error:
+        message = f"the settings file {path} is not YAML: {error}."
+        raise BadInput(message, fix="Mend the file.") from error
+    if not isinstance(values, dict):
+        message = f"the settings file {path} holds {type(values).__name__}, expected a mapping."
+        raise BadInput(message, fix="Begin with keys such as 'sites:'.")
+    return values
+
+
+def _told(path: Path | None, error: ValidationError) -> str:
+    lines = [f"{'.'.join(str(p) for p in e['loc']) or 'settings'}: {e['msg']}" for e in error.errors()]
+    return f"{path or 'the settings'}: " + "; ".join(lines) + "."
