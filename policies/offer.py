@@ -85,13 +85,14 @@ class Offer:
         return self.placed(site, ((start_s, start_s + self.request.length_s),))
 
     def open_sites(self) -> BoolArray:
-        """[site], where a shift away from the baseline may be counted at all."""
+        """[site], where a shift may be counted at all: comparable grams, and a baseline within the forecast."""
         if self.baseline is None:
             return np.zeros(len(self.room), dtype=np.bool_)
-        prices = self._problem.prices
-        if not prices.may_shift[self.baseline.site]:
+        prices, site = self._problem.prices, self.baseline.site
+        within = self.baseline.end_s <= prices.known_until_s[site] + EPSILON_S
+        if not (within and prices.may_shift[site]):
             return np.zeros(len(self.room), dtype=np.bool_)
-        return group_mask(prices.groups, self.baseline.site) & prices.may_shift
+        return group_mask(prices.groups, site) & prices.may_shift
 
     def costs(self) -> FloatArray:
         """[site, start], price integrals in g/kWh·s from ``first_column`` on; infinite where not allowed.

@@ -48,11 +48,14 @@ class Threshold(BaseModel):
 
 def _below(offer: Offer, limits: list[float]) -> Placement | None:
     """The earliest run below the threshold; with suspensions left, only the slots below it."""
+    site = offer.request.running_at
+    if site is not None and offer.problem.prices.price_rows[site][0] <= limits[site]:
+        return None
     if offer.request.suspensions_left and not offer.is_guarded:
         pieces = interrupted(offer, limits)
         if pieces is not None:
             return pieces
-    if offer.request.running_at is not None:
+    if site is not None:
         return None
     low = offer.first_column
     prices = offer.problem.prices.price_g_per_kwh[:, low : low + offer.costs().shape[1]]

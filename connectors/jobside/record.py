@@ -8,7 +8,9 @@ carries the attempt's secret fence: other output, and lines of other attempts, a
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 PREFIX = "::lowtide::"
 MAX_LINE = 3900
@@ -122,25 +124,27 @@ def strip(text: str) -> str:
 def _fact(body: str) -> Started | Ended | Sample | Checkpoint | dict[str, float] | None:
     try:
         values = json.loads(body)
-        kind = values["kind"]
-        if kind == "started":
-            return Started(_number(values["wall_s"]), str(values["host"]), int(values["pid"]))
-        if kind == "sample":
-            return _sample(values)
-        if kind == "checkpoint":
-            return Checkpoint(
-                _number(values["wall_s"]), int(values["seq"]), int(values["size"]), str(values["sha256"])
-            )
-        if kind == "result":
-            return {str(k): _number(v) for k, v in values["results"].items()}
-        if kind == "ended":
-            return _ended(values)
+        read = _READERS.get(values["kind"])
+        return read(values) if read else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return None
 
 
-def _sample(values: dict[str, object]) -> Sample:
+def _started(values: dict[str, Any]) -> Started:
+    return Started(_number(values["wall_s"]), str(values["host"]), int(values["pid"]))
+
+
+def _checkpoint(values: dict[str, Any]) -> Checkpoint:
+    return Checkpoint(
+        _number(values["wall_s"]), int(values["seq"]), int(values["size"]), str(values["sha256"])
+    )
+
+
+def _result(values: dict[str, Any]) -> dict[str, float]:
+    return {str(k): _number(v) for k, v in values["results"].items()}
+
+
+def _sample(values: dict[str, Any]) -> Sample:
     energy = values["energy_j"]
     sources = values.get("sources", {})
     if not isinstance(energy, dict) or not isinstance(sources, dict):
@@ -153,7 +157,7 @@ def _sample(values: dict[str, object]) -> Sample:
     )
 
 
-def _ended(values: dict[str, object]) -> Ended:
+def _ended(values: dict[str, Any]) -> Ended:
     results = values["results"]
     if not isinstance(results, dict):
         raise TypeError(results)
@@ -181,3 +185,12 @@ def _whole(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(value)
     return value
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], Started | Ended | Sample | Checkpoint | dict[str, float]]] = {
+    "started": _started,
+    "sample": _sample,
+    "checkpoint": _checkpoint,
+    "result": _result,
+    "ended": _ended,
+}

@@ -1,0 +1,133 @@
+"""The one place that imports httpx: bounded, redirect-free requests with typed troubles.
+
+A successor library takes its place here alone. Messages never carry headers, queries or bodies, since those
+may hold secrets.
+"""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+CONNECT_S = 5.0
+READ_S = 10.0
+BODY_CAP = 1 << 20
+
+
+class HttpTroubleKind(StrEnum):
+    """Why there is no answer."""
+
+    CONNECT = "connect"
+    TIMEOUT = "timeout"
+    TOO_LARGE = "too_large"
+    TLS = "tls"
+    PROTOCOL = "protocol"
+
+
+class HttpTrouble(Exception):
+    """No usable answer; the connectors turn it into their own typed error."""
+
+    def __init__(self, kind: HttpTroubleKind, message: str) -> None:
+        """Take the kind and a sentence without secrets."""
+        super().__init__(message)
+        self.kind, self.message = kind, message
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A complete answer; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def user_agent() -> str:
+    """Own name and version: some grid APIs refuse a library's default."""
+    return f"lowtide/{metadata.version('lowtide')}"
+
+
+class HttpClient:
+    """A pool of connections to one vendor or cluster."""
+
+    def __init__(
+        self,
+        *,
+        headers: dict[str, str] | None = None,
+        ca_file: Path | None = None,
+        connect_s: float = CONNECT_S,
+    ) -> None:
+        """Take headers for every request (such as a bearer token) and a private CA."""
+        verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca_file)) if ca_file else True
+        self._connect_s = connect_s
+        self._client = httpx.AsyncClient(
+            headers={"User-Agent": user_agent(), **(headers or {})},
+            follow_redirects=False,
+            verify=verify,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=20, max_keepalive_connections=10),
+        )
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        read_timeout_s: float = READ_S,
+        body_cap: int = BODY_CAP,
+    ) -> HttpAnswer:
+        """One request; the whole of it takes at most connect plus twice the read timeout.
+
+        Raises:
+            HttpTrouble: no answer, too slow, or more than ``body_cap`` bytes after decompression.
+
+        """
+        timeout = httpx.Timeout(read_timeout_s, connect=self._connect_s)
+        request = self._client.build_request(
+            method, url, json=json, content=content, headers=headers, timeout=timeout
+        )
+        try:
+            async with asyncio.timeout(self._connect_s + 2 * read_timeout_s):
+                return await self._exchange(request, body_cap)
+        except TimeoutError:
+            raise self._trouble(HttpTroubleKind.TIMEOUT, request, "did not end in time") from None
+        except httpx.TimeoutException:
+            raise self._trouble(HttpTroubleKind.TIMEOUT, request, "did not answer in time") from None
+        except httpx.ConnectError as error:
+            tls = isinstance(error.__cause__, ssl.SSLError) or "CERTIFICATE" in str(error)
+            kind = HttpTroubleKind.TLS if tls else HttpTroubleKind.CONNECT
+            raise self._trouble(kind, request, f"cannot be reached ({error})") from None
+        except (httpx.HTTPError, ValueError) as error:
+            raise self._trouble(
+                HttpTroubleKind.PROTOCOL, request, f"broke off ({type(error).__name__})"
+            ) from None
+
+    async def _exchange(self, request: httpx.Request, body_cap: int) -> HttpAnswer:
+        response = await self._client.send(request, stream=True)
+        try:
+            body = bytearray()
+            async for chunk in response.aiter_bytes(65_536):
+                body += chunk
+                if len(body) > body_cap:
+                    raise self._trouble(
+                        HttpTroubleKind.TOO_LARGE, request, f"sent more than {body_cap} bytes"
+                    )
+            return HttpAnswer(response.status_code, dict(response.headers), bytes(body))
+        finally:
+            await response.aclose()
+
+    @staticmethod
+    def _trouble(kind: HttpTroubleKind, request: httpx.Request, what: str) -> HttpTrouble:
+        return HttpTrouble(kind, f"{request.url.scheme}://{request.url.netloc.decode()} {what}")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()

@@ -1,0 +1,40 @@
+"""Times and figures as people read them, and the sentences that say what would change a decision."""
+
+from datetime import datetime
+
+from lowtide.policies.problem import Choice, Placement, Prices, Request
+from lowtide.scheduler.model.units import kwh_per_s
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+"""Not strftime: its names follow the locale of the machine, and a plan must not."""
+
+
+def when(moment: datetime) -> str:
+    """A moment in UTC such as ``Tue 14:30 UTC``; always aware UTC."""
+    return f"{DAYS[moment.weekday()]} {moment.hour:02d}:{moment.minute:02d} UTC"
+
+
+def percent(part_g: float, whole_g: float) -> float:
+    """A share in percent; 0 of nothing."""
+    return 100.0 * part_g / whole_g if whole_g > 0 else 0.0
+
+
+def break_even_g_per_kwh(prices: Prices, request: Request, choice: Choice, placed: Placement) -> float | None:
+    """The mean price of a placement above which it would no longer pass the guard, in g/kWh with PUE."""
+    if choice.baseline is None:
+        return None
+    energy_kwh = kwh_per_s(request.power_w) * sum(end - start for start, end in placed.spans)
+    if energy_kwh <= 0 or not prices.priced[placed.site]:
+        return None
+    return (choice.baseline.cost_g - choice.bar_g) / energy_kwh
+
+
+def carbon_conditions(
+    job_id: str, start: datetime, latest_useful_deadline: datetime, limit_g_per_kwh: float | None
+) -> tuple[str, ...]:
+    """What would make a job start now that waits for a low-carbon window."""
+    told = [f"its deadline were before {when(latest_useful_deadline)}"]
+    if limit_g_per_kwh is not None:
+        told.append(f"the forecast for {when(start)[4:9]} rose above {limit_g_per_kwh:.0f} g/kWh")
+    told.append(f"lowtide run-now {job_id}")
+    return tuple(told)
