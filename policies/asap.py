@@ -1,6 +1,7 @@
 """Runs everything as soon as capacity allows; the baseline of every saving.
 
-Source: none needed; first fit with backfilling, because a job takes the first window that earlier jobs left free.
+Source: none needed; it is first fit with backfilling, because a job takes the first window that earlier
+jobs left free.
 """
 
 from pydantic import BaseModel, ConfigDict
@@ -11,7 +12,7 @@ from lowtide.policies.problem import Choice, Placement, Problem
 
 
 class Asap(BaseModel):
-    """Start at the first moment that capacity allows; among sites free then, at the greener. No parameters."""
+    """Start as soon as capacity allows; among sites free then, at the greener. No parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

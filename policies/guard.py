@@ -8,8 +8,8 @@ placements as independent:
     error(A \ B) = power · Σ over A outside B of hours · mean absolute error at that lead
     doubt        = √(π/2) · √( error(A \ B)² + error(B \ A)² )
 
-√(π/2) turns a mean absolute error into a standard deviation for normally distributed errors, which is the scale
-that the quantile z(confidence) expects. A shift is worth it when
+√(π/2) turns a mean absolute error into a standard deviation for normally distributed errors, which is the
+scale that the quantile z(confidence) expects. A shift is worth it when
 
     saving > max( min_savings · baseline, z(confidence) · doubt )
 """

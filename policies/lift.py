@@ -16,8 +16,8 @@ Rule = Callable[[Offer], Placement | None]
 """What one job wants; None when it wants nothing but the baseline."""
 
 SUSPEND_BAR = 1.5
-"""How much higher than the guard's bar the gain of interrupting must be (INV-13): a job that has been suspended
-goes on as soon as the saving falls below HOLD_BAR, so the two must lie well apart."""
+"""How much higher than the guard's bar the gain of interrupting must be (INV-13): a job that has been
+suspended goes on once the saving falls below HOLD_BAR, so the two must lie well apart."""
 
 HOLD_BAR = 0.5
 """A promised start is kept while it still saves this share of the bar."""

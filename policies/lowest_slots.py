@@ -1,7 +1,8 @@
 """Runs interruptible jobs in the cheapest slots of their window and suspends them between.
 
-Source: Wiesner et al., "Let's Wait Awhile" (Middleware 2021), interrupting strategy. Differs in that every interruption costs
-run time, short gaps are bridged when that is cheaper, and the number of interruptions and the shortest stretch are bounded.
+Source: Wiesner et al., "Let's Wait Awhile" (Middleware 2021), interrupting strategy. Differs in that every
+interruption costs run time, short gaps are bridged when that is cheaper, and both the number of interruptions
+and the shortest stretch are bounded.
 """
 
 from pydantic import BaseModel, ConfigDict
@@ -13,7 +14,7 @@ from lowtide.policies.slots import interrupted
 
 
 class LowestSlots(BaseModel):
-    """The cheapest slots when they beat the cheapest window; jobs that may not be interrupted get the window."""
+    """The cheapest slots when they beat the cheapest window, else that window. No parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

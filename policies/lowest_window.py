@@ -1,8 +1,8 @@
 """Starts each job where the carbon over its whole expected run is least, without interrupting it.
 
-Source: Wiesner et al., "Let's Wait Awhile: How Temporal Workload Shifting Can Reduce Carbon Emissions in the Cloud"
-(Middleware 2021), non-interrupting strategy; the same rule is Lowest-Window in Hanafy et al., "Going Green for Less Green:
-Optimizing the Cost of Reducing Cloud Carbon Emissions" (GAIA, ASPLOS 2024).
+Source: Wiesner et al., "Let's Wait Awhile: How Temporal Workload Shifting Can Reduce Carbon Emissions in the
+Cloud" (Middleware 2021), non-interrupting strategy; the same rule is Lowest-Window in Hanafy et al., "Going
+Green for Less Green: Optimizing the Cost of Reducing Cloud Carbon Emissions" (GAIA, ASPLOS 2024).
 """
 
 from pydantic import BaseModel, ConfigDict

@@ -85,7 +85,7 @@ class Offer:
         return self.placed(site, ((start_s, start_s + self.request.length_s),))
 
     def open_sites(self) -> BoolArray:
-        """[site], where a shift may be counted at all: comparable grams, and a baseline within the forecast."""
+        """[site], where a shift may be counted: comparable grams, and a baseline within the forecast."""
         if self.baseline is None:
             return np.zeros(len(self.room), dtype=np.bool_)
         prices, site = self._problem.prices, self.baseline.site
@@ -199,11 +199,11 @@ class Offer:
         return self.placed(0 if site is None else site, ((0.0, self.request.work_s),))
 
     def _earliest_of(self, wanted: BoolArray) -> Placement | None:
-        columns = wanted.any(axis=0)
+        columns: BoolArray = np.asarray(wanted.any(axis=0))
         if not columns.any():
             return None
         column = int(columns.argmax())
-        sites = wanted[:, column]
+        sites: list[bool] = wanted[:, column].tolist()
         site = next(s for s in self.request.sites if sites[s])
         return self.window(site, column + self.first_column)
 
@@ -236,7 +236,7 @@ class Offer:
         # Slot 0 and the release slot may begin off the grid and are put right by _off_grid.
         result = sums[:, low + whole : high + whole] - sums[:, low:high]
         result += rest_s * values[:, low + whole : high + whole]
-        if low == 0 or low == self._release_slot:
+        if low in {0, self._release_slot}:
             result[:, 0] = self._off_grid(sums, values, low)
         return result
 
@@ -276,4 +276,5 @@ class Offer:
         shared = np.where(end > begin, shared, 0.0)
         ours[baseline.site] -= shared
         theirs[baseline.site] -= shared
-        return np.hypot(ours, theirs)
+        joined: FloatArray = np.hypot(ours, theirs)
+        return joined

@@ -6,6 +6,7 @@ are more stretches than suspensions left or one is shorter than the minimum run.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -106,7 +107,7 @@ def _cheapest_first(slots: Slots) -> list[int]:
 
 
 def _first_below(slots: Slots, limit: float) -> list[int]:
-    """Slots at or below the limit in time order; then, as patience ends, the others from the last one back."""
+    """Slots at or below the limit in time order; then, as patience ends, the others from the last back."""
     free = [i for i, room in enumerate(slots.room) if room]
     below = [i for i in free if slots.price[i] <= limit]
     return below + [i for i in reversed(free) if slots.price[i] > limit]
@@ -154,7 +155,7 @@ def _joined(slots: Slots, runs: list[Run], *, keep_first: bool) -> list[Run] | N
     """The same with the shortest gap that has room bridged; None when there is no such gap."""
     gaps = [
         (after[0] - before[1], i)
-        for i, (before, after) in enumerate(zip(runs, runs[1:], strict=False))
+        for i, (before, after) in enumerate(pairwise(runs))
         if all(slots.room[before[1] : after[0]])
     ]
     if not gaps:

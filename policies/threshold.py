@@ -1,21 +1,22 @@
 """Runs work while the grid is clean by its own standard of the next day, and when patience ends.
 
-Source: Souza et al., "Ecovisor: A Virtual Energy System for Carbon-Efficient Applications" (ASPLOS 2023), suspend-resume
-against a carbon threshold; the threshold as a percentile of the coming day follows Hanafy et al. (GAIA, ASPLOS 2024).
+Source: Souza et al., "Ecovisor: A Virtual Energy System for Carbon-Efficient Applications" (ASPLOS 2023),
+suspend-resume against a carbon threshold; the threshold as a percentile of the coming day follows Hanafy et
+al. (GAIA, ASPLOS 2024).
 """
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from lowtide.policies.lift import sell_in_order
-from lowtide.policies.offer import Offer
+from lowtide.policies.offer import TIE, Offer
 from lowtide.policies.problem import Choice, Placement, Problem
 from lowtide.policies.slots import interrupted
 from lowtide.scheduler.model.units import S_PER_H
 
 
 class Threshold(BaseModel):
-    """Run while the price is at most a percentile of the coming hours; out of patience: run.
+    """Run while the price is below a percentile of the coming hours; out of patience: run.
 
     Attributes:
         percentile: of the prices ahead, in percent, in [0, 100].
@@ -40,9 +41,10 @@ class Threshold(BaseModel):
         for site, known_until_s in enumerate(prices.known_until_s):
             count = grid.slots_until(min(float(known_until_s), self.lookahead_h * S_PER_H))
             ahead = prices.price_g_per_kwh[site, :count]
-            known = known_until_s > 0
-            # A rounding above the percentile, so that equal prices count as being at it.
-            limits.append(float(np.percentile(ahead, self.percentile)) * (1 + 1e-9) if known else np.inf)
+            # Strictly below the percentile, yet the lowest price always qualifies: on a flat stretch both
+            # are the same number, and then there is nothing to wait for.
+            limit = max(np.percentile(ahead, self.percentile) * (1 - TIE), ahead.min() * (1 + TIE))
+            limits.append(float(limit) if known_until_s > 0 else np.inf)
         return limits
 
 

@@ -289,7 +289,7 @@ def _free_ports() -> Ports:
     finally:
         for held in sockets:
             held.close()
-    return Ports(*numbers[:7], _free_range())
+    return Ports(*(*numbers, _free_range()))
 
 
 def _free_range() -> int:

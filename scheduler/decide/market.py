@@ -74,7 +74,7 @@ def _resampled(forecast: GridForecast, snapshot: Snapshot, grid: SlotGrid) -> _K
     """A forecast as means over the grid's slots; after its end the mean of what is known stands in."""
     values, errors = _finite(forecast)
     begun_s = (forecast.start - snapshot.now).total_seconds()
-    edges_s = begun_s + forecast.step_s * np.arange(len(values) + 1)
+    edges_s = np.arange(len(values) + 1, dtype=np.float64) * forecast.step_s + begun_s
     blank = np.zeros(grid.count)
     if not len(values) or edges_s[-1] <= 0 or begun_s > forecast.step_s:
         return _Known(blank, blank, 0.0)

@@ -1,0 +1,178 @@
+"""Turns a policy's choice into a decision with its reason, candidates and what would change it."""
+
+from datetime import datetime, timedelta
+
+from lowtide.policies.problem import EPSILON_S, Choice, Placement
+from lowtide.scheduler.decide.market import Market
+from lowtide.scheduler.decide.triage import NO_REASON, SOMEONE, Asker
+from lowtide.scheduler.decide.wording import break_even_g_per_kwh, carbon_conditions, percent, when
+from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, Segment, Snapshot
+from lowtide.scheduler.model.reason import Reason, ReasonCode
+
+MOST_CANDIDATES = 6
+"""More rows than this nobody reads; sites beyond them are considered all the same."""
+
+
+def told(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> JobDecision:
+    """The decision that follows from a choice."""
+    action, reason = _verdict(asker, choice, here, snapshot)
+    baseline, placed = choice.baseline, choice.chosen
+    site = placed.site if placed is not None else (asker.request.sites[0] if asker.request.sites else None)
+    shifted = placed is not None and placed is not baseline
+    return JobDecision(
+        job_id=asker.view.job_id,
+        action=action,
+        reason=reason,
+        next_review_at=_review_at(asker, here),
+        candidates=_candidates(asker, choice, here, snapshot),
+        baseline_g=baseline.cost_g if baseline is not None else 0.0,
+        saving_g=choice.saving_g if shifted else 0.0,
+        doubt_g=choice.doubt_g,
+        latest_start_at=asker.latest_start_at,
+        would_start_now_if=_conditions(asker, choice, here, snapshot, reason.code),
+        rung=here.rungs[site] if site is not None else "",
+    )
+
+
+def grid_data(snapshot: Snapshot) -> tuple[dict[str, object], ...]:
+    """The forecasts that a plan rests on, by zone, JSON-able."""
+    rows = []
+    for zone in sorted(snapshot.forecasts):
+        forecast = snapshot.forecasts[zone]
+        end = forecast.start + timedelta(seconds=forecast.step_s * len(forecast.g_per_kwh))
+        own: dict[str, object] = {"zone": zone, "rung": forecast.rung, "age_s": forecast.age_s}
+        own |= {"from": forecast.start.isoformat(), "to": end.isoformat()}
+        rows.append({**forecast.provenance, **own})
+    return tuple(rows)
+
+
+def _review_at(asker: Asker, here: Market) -> datetime:
+    """The end of the current slot, or the release when that comes first; always after now (INV-04)."""
+    release_s = asker.request.release_s
+    first_s = here.grid.first_s
+    return here.grid.at(release_s if EPSILON_S < release_s < first_s else first_s)
+
+
+def _verdict(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> tuple[Action, Reason]:
+    """What to do and why."""
+    placed = choice.chosen
+    if asker.request.running_at is not None:
+        return _verdict_running(asker, choice, here, snapshot)
+    if placed is None:
+        return Action.WAIT, _no_capacity(asker, here, None)
+    if placed.start_s <= EPSILON_S:
+        return Action.START, _why_now(asker, choice, here)
+    baseline = choice.baseline
+    if baseline is not None and placed.start_s > baseline.start_s + EPSILON_S:
+        return Action.WAIT, _carbon_window(choice, placed, here)
+    if asker.request.release_s > EPSILON_S and placed.start_s <= asker.request.release_s + EPSILON_S:
+        code = ReasonCode.RETRY_BACKOFF if asker.view.retrying else ReasonCode.BEGIN_TIME
+        return Action.WAIT, Reason(code, {"start": when(here.grid.at(placed.start_s))})
+    return Action.WAIT, _no_capacity(asker, here, placed)
+
+
+def _verdict_running(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> tuple[Action, Reason]:
+    placed = choice.chosen
+    if placed is not None and placed is not choice.baseline:
+        return Action.SUSPEND, _carbon_window(choice, placed, here)
+    if choice.best is not None:
+        return Action.KEEP, Reason(ReasonCode.KEEP_RUNNING)
+    site = snapshot.sites[asker.request.sites[0]].site.name
+    return Action.KEEP, Reason(ReasonCode.PROCESS_STARTED, {"site": site})
+
+
+def _carbon_window(choice: Choice, placed: Placement, here: Market) -> Reason:
+    baseline_g = choice.baseline.cost_g if choice.baseline is not None else 0.0
+    facts: dict[str, object] = {
+        "start": when(here.grid.at(placed.start_s)),
+        "saving_g": choice.saving_g,
+        "saving_percent": percent(choice.saving_g, baseline_g),
+    }
+    return Reason(ReasonCode.CARBON_WINDOW, facts)
+
+
+def _no_capacity(asker: Asker, here: Market, placed: Placement | None) -> Reason:
+    """Waits for capacity; when nothing fits within the horizon, says that it is later than that."""
+    grid = here.grid
+    start = (
+        when(grid.at(placed.start_s))
+        if placed is not None
+        else f"a time after {when(grid.at(float(grid.edges_s[-1])))}"
+    )
+    need = asker.view.resources
+    return Reason(ReasonCode.CAPACITY, {"gpus": need.gpus, "cpus": need.cpus, "start": start})
+
+
+def _why_now(asker: Asker, choice: Choice, here: Market) -> Reason:
+    """Why a job starts now, the most binding reason first."""
+    urgent = {ReasonCode.RUN_NOW, ReasonCode.CLINICAL}
+    if asker.rush is not None and (asker.rush in urgent or asker.queue.policy != "asap"):
+        return Reason(asker.rush, _rush_facts(asker))
+    if asker.queue.policy == "asap":
+        return Reason(ReasonCode.POLICY_ASAP)
+    baseline = choice.baseline
+    if baseline is not None and not here.prices.may_shift[baseline.site]:
+        return Reason(ReasonCode.GRID_DATA_STALE, {"rung": here.rungs[baseline.site]})
+    if choice.chosen is baseline and choice.best is not None and choice.saving_g > 0:
+        return Reason(ReasonCode.NO_GAIN, {"saving_g": choice.saving_g, "doubt_g": choice.bar_g})
+    return Reason(ReasonCode.LOW_CARBON_NOW)
+
+
+def _rush_facts(asker: Asker) -> dict[str, object]:
+    if asker.rush is ReasonCode.RUN_NOW:
+        return {"actor": SOMEONE, "why": NO_REASON}
+    if asker.rush is ReasonCode.DEADLINE:
+        return {"deadline": when(asker.view.latest_finish_at)}
+    return {}
+
+
+def _candidates(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> tuple[Candidate, ...]:
+    """What was considered, each placement once, earliest reason to list it first."""
+    considered = [
+        (choice.baseline, "as soon as possible" if asker.request.running_at is None else "going on")
+    ]
+    if choice.best is not None:
+        considered.append((choice.chosen, "chosen"))
+        considered.append((choice.best, "least carbon, but the gain is within its doubt"))
+        considered += [
+            (other, f"cheapest at {snapshot.sites[other.site].site.name}") for other in choice.others
+        ]
+        latest = (choice.latest, "latest start")
+        considered = [*considered[: MOST_CANDIDATES - 1], latest]
+    seen: set[tuple[object, ...]] = set()
+    rows = []
+    for placed, note in considered:
+        if placed is not None and (key := (placed.site, placed.spans)) not in seen:
+            seen.add(key)
+            rows.append(_candidate(placed, note, asker, choice, here, snapshot))
+    return tuple(rows)
+
+
+def _candidate(
+    placed: Placement, note: str, asker: Asker, choice: Choice, here: Market, snapshot: Snapshot
+) -> Candidate:
+    site = snapshot.sites[placed.site].site
+    at, gpus = here.grid.at, asker.request.gpus
+    segments = tuple(Segment(site.name, site.gpu_model, at(a), at(b), gpus) for a, b in placed.spans)
+    chosen = choice.chosen
+    is_chosen = chosen is not None and (chosen.site, chosen.spans) == (placed.site, placed.spans)
+    return Candidate(segments, placed.cost_g, is_chosen, note)
+
+
+def _conditions(
+    asker: Asker, choice: Choice, here: Market, snapshot: Snapshot, code: ReasonCode
+) -> tuple[str, ...]:
+    """What would make a waiting job start now."""
+    need, placed = asker.view.resources, choice.chosen
+    if code is ReasonCode.CAPACITY:
+        return (f"{need.gpus} GPU(s) and {need.cpus} CPU(s) became free at a site that it may use",)
+    if code is ReasonCode.BEGIN_TIME:
+        return (f"lowtide run-now {asker.view.job_id}",)
+    if code is not ReasonCode.CARBON_WINDOW or placed is None or asker.request.running_at is not None:
+        return ()
+    limit = break_even_g_per_kwh(here.prices, asker.request, choice, placed)
+    if limit is not None:
+        limit /= snapshot.sites[placed.site].site.pue
+    slack = asker.latest_start_at - snapshot.now - timedelta(seconds=snapshot.slot_s)
+    start = here.grid.at(placed.start_s)
+    return carbon_conditions(asker.view.job_id, start, asker.view.latest_finish_at - slack, limit)

@@ -1,0 +1,217 @@
+"""Sorts jobs into those whose answer needs no planning and those that ask for capacity, with their order."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from lowtide.policies.guard import quantile
+from lowtide.policies.problem import Request
+from lowtide.scheduler.decide.market import LIVE, Market
+from lowtide.scheduler.decide.wording import when
+from lowtide.scheduler.model.job import Urgency
+from lowtide.scheduler.model.lifecycle import JobState
+from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Snapshot
+from lowtide.scheduler.model.reason import Reason, ReasonCode
+from lowtide.scheduler.model.site import Queue
+
+IDLE_REVIEW = timedelta(hours=1)
+"""When to look again at a job that only a person, a site or the configuration can set free."""
+
+SOMEONE, NO_REASON = "a user", "no reason was given"
+"""Stand-ins where the view does not carry who acted and why; the event log does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """A job that asks for capacity; ``rush`` is why it may not be delayed for carbon, if so."""
+
+    view: JobView
+    queue: Queue
+    request: Request
+    rush: ReasonCode | None
+    latest_start_at: datetime
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Who is served first: clinical, ordered to run now, least slack, priority, age, id.
+
+        Running jobs come last: they hold their capacity anyway and may only swap it for what is left over.
+        """
+        return (
+            self.request.running_at is not None,
+            self.rush is not ReasonCode.CLINICAL,
+            self.rush is not ReasonCode.RUN_NOW,
+            self.request.latest_start_s,
+            -self.queue.priority,
+            self.view.submitted_at,
+            self.view.job_id,
+        )
+
+
+def triage(snapshot: Snapshot, market: Market) -> tuple[dict[str, JobDecision], list[Asker]]:
+    """Decisions that need no plan by job id, and the askers in the order in which they are served."""
+    decided: dict[str, JobDecision] = {}
+    askers: list[Asker] = []
+    for view in snapshot.jobs:
+        queue = snapshot.queues.get(view.queue) or Queue(view.queue, policy="asap")
+        known = _live(view, queue, snapshot, market) if view.state in LIVE else _idle(view, snapshot)
+        if known is None:
+            askers.append(_asker(view, queue, snapshot, market))
+        else:
+            decided[view.job_id] = known
+    askers.sort(key=lambda asker: asker.order)
+    return decided, askers
+
+
+def is_clinical(view: JobView, queue: Queue) -> bool:
+    """Whether the job or its queue is clinical."""
+    return view.urgency is Urgency.CLINICAL or queue.urgency is Urgency.CLINICAL
+
+
+def _plain(
+    view: JobView,
+    snapshot: Snapshot,
+    action: Action,
+    code: ReasonCode,
+    review: datetime | None = None,
+    **facts: object,
+) -> JobDecision:
+    review_at = snapshot.now + IDLE_REVIEW if review is None else review
+    return JobDecision(
+        view.job_id, action, Reason(code, facts), max(review_at, snapshot.now + timedelta(seconds=1))
+    )
+
+
+def _live(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> JobDecision | None:
+    """The decision for a job with a live attempt, or None when its suspension is to be weighed."""
+    soon = market.grid.at(market.grid.first_s)
+    if view.state is not JobState.RUNNING:
+        state = view.state.value
+        return _plain(view, snapshot, Action.KEEP, ReasonCode.IN_TRANSITION, soon, state=state)
+    if is_clinical(view, queue):
+        return _plain(view, snapshot, Action.KEEP, ReasonCode.CLINICAL, soon)
+    if not _may_suspend(view, queue, snapshot, market):
+        return _plain(
+            view, snapshot, Action.KEEP, ReasonCode.PROCESS_STARTED, soon, site=view.site or "its site"
+        )
+    free_at = (view.running_since or snapshot.now) + timedelta(seconds=queue.min_run_s)
+    if free_at > snapshot.now:
+        return _plain(
+            view, snapshot, Action.KEEP, ReasonCode.MIN_RUN, min(free_at, soon), start=when(free_at)
+        )
+    return None
+
+
+def _may_suspend(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> bool:
+    """Whether a running job could be suspended at all and still come back in time."""
+    able = view.suspendable and view.suspensions < queue.max_suspensions and view.running_since is not None
+    if not able or view.forced or view.held or view.site not in market.index:
+        return False
+    reachable = snapshot.sites[market.index[str(view.site)]].reachable
+    return reachable and _latest_start_s(view, queue, snapshot) > snapshot.slot_s
+
+
+def _idle(view: JobView, snapshot: Snapshot) -> JobDecision | None:
+    """The decision for a waiting job that no capacity could help, or None."""
+    if view.held:
+        code = ReasonCode.SUSPENDED_BY_USER if view.state is JobState.SUSPENDED else ReasonCode.HELD
+        return _plain(view, snapshot, Action.WAIT, code, actor=SOMEONE, job_id=view.job_id)
+    if not view.allowed_sites:
+        allowed = "its allowed jurisdictions"
+        return _plain(view, snapshot, Action.WAIT, ReasonCode.RESIDENCY, allowed=allowed)
+    able = [
+        v for v in snapshot.sites if v.site.name in view.allowed_sites and v.site.can_ever_run(view.resources)
+    ]
+    if not able:
+        need = f"{view.resources.gpus} GPU(s) and {view.resources.cpus} CPU(s)"
+        if view.resources.gpu_model is not None:
+            need += f" of model {view.resources.gpu_model}"
+        return _plain(
+            view, snapshot, Action.WAIT, ReasonCode.NO_SITE, need=need, offer=_largest(view, snapshot)
+        )
+    if not any(v.reachable for v in able):
+        names = ", ".join(v.site.name for v in able)
+        soon = snapshot.now + timedelta(seconds=min(snapshot.slot_s, IDLE_REVIEW.total_seconds()))
+        return _plain(view, snapshot, Action.WAIT, ReasonCode.SITE_UNREACHABLE, soon, site=names)
+    return None
+
+
+def _largest(view: JobView, snapshot: Snapshot) -> str:
+    """What the largest allowed site has, for the sentence."""
+    allowed = [v.site for v in snapshot.sites if v.site.name in view.allowed_sites]
+    if not allowed:
+        return "nothing that the job may use"
+    site = max(allowed, key=lambda s: (s.gpus, s.cpus))
+    model = f" of model {site.gpu_model}" if site.gpu_model else ""
+    return f"{site.gpus} GPU(s) and {site.cpus} CPU(s){model}"
+
+
+def _latest_start_s(view: JobView, queue: Queue, snapshot: Snapshot) -> float:
+    """Latest finish less the remaining run time with its margin and one switch, in seconds after now."""
+    left_s = (view.latest_finish_at - snapshot.now).total_seconds()
+    return left_s - view.remaining_s * (1 + queue.deadline_margin) - queue.switch_cost_s
+
+
+def _asker(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> Asker:
+    latest_start_s = _latest_start_s(view, queue, snapshot)
+    request = _request(view, queue, snapshot, market, latest_start_s)
+    latest_start_at = snapshot.now + timedelta(seconds=latest_start_s)
+    return Asker(view, queue, request, _rush(view, queue, latest_start_s, snapshot.slot_s), latest_start_at)
+
+
+def _rush(view: JobView, queue: Queue, latest_start_s: float, slot_s: float) -> ReasonCode | None:
+    """Why the job may not be delayed for carbon; None when it may."""
+    if is_clinical(view, queue):
+        return ReasonCode.CLINICAL
+    if view.forced:
+        return ReasonCode.RUN_NOW
+    if latest_start_s <= slot_s:
+        return ReasonCode.DEADLINE if view.has_deadline else ReasonCode.PATIENCE
+    return None
+
+
+def _request(
+    view: JobView, queue: Queue, snapshot: Snapshot, market: Market, latest_start_s: float
+) -> Request:
+    now, need = snapshot.now, view.resources
+    running_at = market.index[str(view.site)] if view.state is JobState.RUNNING else None
+    resumes = running_at is not None or view.state is JobState.SUSPENDED
+    left = max(0, queue.max_suspensions - view.suspensions) if view.suspendable else 0
+    pinned_s = None if view.pinned_start_at is None else (view.pinned_start_at - now).total_seconds()
+    return Request(
+        job_id=view.job_id,
+        gpus=need.gpus,
+        cpus=need.cpus,
+        sites=_sites(view, snapshot, market, running_at),
+        work_s=view.remaining_s,
+        resume_s=queue.switch_cost_s if resumes else 0.0,
+        switch_s=queue.switch_cost_s,
+        power_w=view.power_w,
+        release_s=_release_s(view, now),
+        latest_start_s=latest_start_s,
+        must_end_s=latest_start_s + view.remaining_s + queue.switch_cost_s,
+        suspensions_left=left,
+        min_run_s=queue.min_run_s,
+        min_savings=queue.min_savings,
+        z=quantile(queue.confidence),
+        running_at=running_at,
+        pinned_s=pinned_s,
+    )
+
+
+def _sites(view: JobView, snapshot: Snapshot, market: Market, running_at: int | None) -> tuple[int, ...]:
+    """The sites that may run it, by index, in the job's order; a running job stays where it is."""
+    if running_at is not None:
+        return (running_at,)
+    known = (market.index[name] for name in view.allowed_sites if name in market.index)
+    return tuple(
+        i
+        for i in known
+        if snapshot.sites[i].reachable and snapshot.sites[i].site.can_ever_run(view.resources)
+    )
+
+
+def _release_s(view: JobView, now: datetime) -> float:
+    """When it may begin: run-now overrides a begin time, but not the backoff after a failure."""
+    if view.not_before is None or (view.forced and not view.retrying):
+        return 0.0
+    return max(0.0, (view.not_before - now).total_seconds())

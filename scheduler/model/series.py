@@ -1,0 +1,196 @@
+"""Grid carbon intensity over time with its whole provenance; nothing that is not sane gets in (INV-12)."""
+
+import bisect
+import math
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
+
+MAX_G_PER_KWH = 5000.0
+"""No grid has ever been near it; more means a wrong unit."""
+
+
+class PointKind(StrEnum):
+    """How a figure came about."""
+
+    ACTUAL = "actual"
+    ESTIMATED = "estimated"
+    FORECAST = "forecast"
+    STATIC = "static"
+
+
+class Signal(StrEnum):
+    """Average of all generation, or the marginal plant; never mixed in one number."""
+
+    AVERAGE = "average"
+    MARGINAL = "marginal"
+
+
+class Basis(StrEnum):
+    """Lifecycle emissions of the plants, or direct (stack) emissions only."""
+
+    LIFECYCLE = "lifecycle"
+    DIRECT = "direct"
+    UNKNOWN = "unknown"
+
+
+class Accounting(StrEnum):
+    """Whether imports and exports are traced."""
+
+    CONSUMPTION = "consumption"
+    PRODUCTION = "production"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesKey:
+    """Figures may be compared, and savings computed, only within one key."""
+
+    source: str
+    zone: str
+    signal: Signal
+    basis: Basis
+    accounting: Accounting
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Intensity in g CO2e/kWh over [start, end), both aware UTC."""
+
+    start: datetime
+    end: datetime
+    g_per_kwh: float
+    kind: PointKind
+
+
+def _bad(message: str) -> GridFailure:
+    return GridFailure(GridFailureKind.BAD_RESPONSE, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Points in time order, not overlapping, with where they came from.
+
+    Raises:
+        GridFailure: (bad_response) a figure is not finite or outside [0, 5000], a time is naive, an
+            interval is empty, two overlap, or the zone that answered is not the one asked for.
+
+    """
+
+    source: str
+    zone_requested: str
+    zone_returned: str
+    points: tuple[Point, ...]
+    step_s: float
+    signal: Signal
+    basis: Basis
+    accounting: Accounting
+    fetched_at: datetime
+    issued_at: datetime | None = None
+    attribution: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is not sane."""
+        if self.zone_returned != self.zone_requested:
+            message = (
+                f"{self.source} answered for zone {self.zone_returned!r}, asked for {self.zone_requested!r}."
+            )
+            raise _bad(message)
+        last: datetime | None = None
+        for point in self.points:
+            _check_point(point, last, self.source)
+            last = point.end
+
+    @property
+    def key(self) -> SeriesKey:
+        """What this series may be compared with."""
+        return SeriesKey(self.source, self.zone_returned, self.signal, self.basis, self.accounting)
+
+    def at(self, moment: datetime) -> Point | None:
+        """The point whose interval holds ``moment``, or None."""
+        index = bisect.bisect_right(self.points, moment, key=lambda p: p.start) - 1
+        if index < 0 or moment >= self.points[index].end:
+            return None
+        return self.points[index]
+
+    def mean_g_per_kwh(self, start: datetime, end: datetime) -> float | None:
+        """Time-weighted mean over [start, end); None unless every moment of it is known."""
+        index = bisect.bisect_right(self.points, start, key=lambda p: p.start) - 1
+        if index < 0 or end <= start:
+            return None
+        total, reached = 0.0, start
+        for point in self.points[index:]:
+            if point.start > reached or reached >= end:
+                break
+            until = min(end, point.end)
+            total += point.g_per_kwh * max(0.0, (until - reached).total_seconds())
+            reached = max(reached, until)
+        if reached < end:
+            return None
+        return total / (end - start).total_seconds()
+
+    def clip(self, start: datetime, end: datetime) -> "Series":
+        """Only the points that touch [start, end)."""
+        return replace(self, points=tuple(p for p in self.points if p.end > start and p.start < end))
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able values; ``from_json`` gives the same series back."""
+        plain: dict[str, Any] = {name: getattr(self, name) for name in Series.__slots__}
+        plain["points"] = [[p.start.isoformat(), p.end.isoformat(), p.g_per_kwh, p.kind] for p in self.points]
+        plain["fetched_at"] = self.fetched_at.isoformat()
+        plain["issued_at"] = self.issued_at.isoformat() if self.issued_at else None
+        plain["notes"] = list(self.notes)
+        return plain
+
+    @staticmethod
+    def from_json(plain: dict[str, Any]) -> "Series":
+        """Read what ``to_json`` wrote, checked again."""
+        moment = datetime.fromisoformat
+        values = dict(plain)
+        values["points"] = tuple(
+            Point(moment(start), moment(end), g, PointKind(kind)) for start, end, g, kind in plain["points"]
+        )
+        values["fetched_at"] = moment(plain["fetched_at"])
+        values["issued_at"] = moment(plain["issued_at"]) if plain["issued_at"] else None
+        values["signal"], values["basis"] = Signal(plain["signal"]), Basis(plain["basis"])
+        values["accounting"], values["notes"] = Accounting(plain["accounting"]), tuple(plain["notes"])
+        return Series(**values)
+
+
+def _check_point(point: Point, last: datetime | None, source: str) -> None:
+    value = point.g_per_kwh
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        message = f"{source} gives {value!r} at {point.start}: expected a finite number of g/kWh."
+        raise _bad(message)
+    if not 0 <= value <= MAX_G_PER_KWH:
+        message = f"{source} gives {value} g/kWh at {point.start}: expected 0 to {MAX_G_PER_KWH:.0f}."
+        raise _bad(message)
+    if point.start.tzinfo is None or point.end.tzinfo is None:
+        message = f"{source} gives a time without a zone: {point.start}."
+        raise _bad(message)
+    if point.end <= point.start or (last is not None and point.start < last):
+        message = f"{source} gives intervals that are empty, unsorted or overlap at {point.start}."
+        raise _bad(message)
+
+
+class GridSource(Protocol):
+    """One vendor. Asked for a zone and a time and nothing else; answers a sane series or raises GridFailure."""
+
+    name: str
+    ttl_s: float
+
+    def zones(self) -> tuple[str, ...]:
+        """The zones that it can answer for; empty when only asking tells."""
+
+    async def actual(self, zone: str, start: datetime, end: datetime, now: datetime) -> Series:
+        """What was measured or estimated over [start, end), as known at ``now``."""
+
+    async def forecast(self, zone: str, now: datetime) -> Series | None:
+        """The newest forecast known at ``now``; None when this source makes none."""
+
+    async def close(self) -> None:
+        """Give connections back."""
