@@ -6,6 +6,7 @@ may hold secrets.
 
 import asyncio
 import ssl
+import zlib
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
@@ -17,6 +18,7 @@ import httpx
 CONNECT_S = 5.0
 READ_S = 10.0
 BODY_CAP = 1 << 20
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
 class HttpTroubleKind(StrEnum):
@@ -66,7 +68,7 @@ class HttpClient:
         verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca_file)) if ca_file else True
         self._connect_s = connect_s
         self._client = httpx.AsyncClient(
-            headers={"User-Agent": user_agent(), **(headers or {})},
+            headers={"User-Agent": user_agent(), "Accept-Encoding": "gzip", **(headers or {})},
             follow_redirects=False,
             verify=verify,
             trust_env=False,
@@ -91,9 +93,12 @@ class HttpClient:
 
         """
         timeout = httpx.Timeout(read_timeout_s, connect=self._connect_s)
-        request = self._client.build_request(
-            method, url, json=json, content=content, headers=headers, timeout=timeout
-        )
+        try:
+            request = self._client.build_request(
+                method, url, json=json, content=content, headers=headers, timeout=timeout
+            )
+        except (httpx.InvalidURL, ValueError):
+            raise HttpTrouble(HttpTroubleKind.PROTOCOL, "the address or a header cannot be sent as it is") from None
         try:
             async with asyncio.timeout(self._connect_s + 2 * read_timeout_s):
                 return await self._exchange(request, body_cap)
@@ -105,24 +110,35 @@ class HttpClient:
             tls = isinstance(error.__cause__, ssl.SSLError) or "CERTIFICATE" in str(error)
             kind = HttpTroubleKind.TLS if tls else HttpTroubleKind.CONNECT
             raise self._trouble(kind, request, f"cannot be reached ({error})") from None
-        except (httpx.HTTPError, ValueError) as error:
-            raise self._trouble(
-                HttpTroubleKind.PROTOCOL, request, f"broke off ({type(error).__name__})"
-            ) from None
+        except (httpx.HTTPError, zlib.error, ValueError) as error:
+            raise self._trouble(HttpTroubleKind.PROTOCOL, request, f"broke off ({type(error).__name__})") from None
 
     async def _exchange(self, request: httpx.Request, body_cap: int) -> HttpAnswer:
         response = await self._client.send(request, stream=True)
         try:
-            body = bytearray()
-            async for chunk in response.aiter_bytes(65_536):
-                body += chunk
-                if len(body) > body_cap:
-                    raise self._trouble(
-                        HttpTroubleKind.TOO_LARGE, request, f"sent more than {body_cap} bytes"
-                    )
-            return HttpAnswer(response.status_code, dict(response.headers), bytes(body))
+            body = await self._body(request, response, body_cap)
+            return HttpAnswer(response.status_code, dict(response.headers), body)
         finally:
             await response.aclose()
+
+    async def _body(self, request: httpx.Request, response: httpx.Response, body_cap: int) -> bytes:
+        """The body, unpacked here and never past the cap: httpx unpacks whole chunks, and layers of them, at once."""
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in {"identity", "gzip"}:
+            raise self._trouble(HttpTroubleKind.PROTOCOL, request, "sent an encoding that was not asked for")
+        unpack = zlib.decompressobj(_GZIP_WINDOW) if encoding == "gzip" else None
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            packed = chunk
+            while packed:
+                room = body_cap + 1 - len(body)
+                body += unpack.decompress(packed, room) if unpack else packed[:room]
+                if len(body) > body_cap:
+                    raise self._trouble(HttpTroubleKind.TOO_LARGE, request, f"sent more than {body_cap} bytes")
+                packed = unpack.unconsumed_tail if unpack else b""
+        if unpack and body and not unpack.eof:
+            raise self._trouble(HttpTroubleKind.PROTOCOL, request, "broke off inside its packed body")
+        return bytes(body)
 
     @staticmethod
     def _trouble(kind: HttpTroubleKind, request: httpx.Request, what: str) -> HttpTrouble:

@@ -23,6 +23,10 @@ HOLD_BAR = 0.5
 """A promised start is kept while it still saves this share of the bar."""
 
 
+MOST_OTHERS = 3
+"""How many other sites' cheapest windows are told; all are considered."""
+
+
 def sell_in_order(problem: Problem, rule: Rule) -> tuple[Choice, ...]:
     """Ask the rule for each request in turn and sell what is chosen."""
     timeline = problem.timeline.copy()
@@ -86,8 +90,8 @@ def margin_g(offer: Offer, placed: Placement, against: Placement) -> tuple[float
 def _guarded(offer: Offer, best: Placement, rule: Rule) -> Placement:
     """The rule's wish when it passes the guard, else the best window that does, else the baseline."""
     baseline = offer.baseline
-    if baseline is None or best.spans == baseline.spans:
-        return best
+    if baseline is None or (best.site == baseline.site and best.spans == baseline.spans):
+        return baseline or best
     saving, _, bar = margin_g(offer, best, baseline)
     if saving > bar:
         return best
@@ -135,5 +139,5 @@ def _told(offer: Offer, best: Placement, chosen: Placement) -> Choice:
         return Choice(None, None)
     shown = chosen if chosen is not baseline else best
     saving, error_g, bar = margin_g(offer, shown, baseline)
-    others = tuple(w for w in offer.cheapest_per_site() if w.site != chosen.site)
+    others = tuple(offer.cheapest_elsewhere(chosen.site, MOST_OTHERS))
     return Choice(baseline, chosen, best, others, offer.latest(), saving, error_g, bar)

@@ -124,24 +124,25 @@ class Offer:
 
     def latest(self) -> Placement | None:
         """The allowed window that begins last."""
-        columns = np.flatnonzero(np.isfinite(self.costs()).any(axis=0))
+        cost = self.costs()
+        if not cost.size:
+            return None
+        least = cost.min(axis=0)
+        columns = np.flatnonzero(least < math.inf)
         if not columns.size:
             return None
         column = int(columns[-1])
-        site = int(self.costs()[:, column].argmin())
-        return self.window(site, column + self.first_column)
+        return self._window_of(int(cost[:, column].argmin()), column)
 
-    def cheapest_per_site(self) -> list[Placement]:
-        """The cheapest allowed window of each site that has one, in site order."""
+    def cheapest_elsewhere(self, site: int, most: int) -> list[Placement]:
+        """The cheapest allowed window of each of the ``most`` greenest sites but ``site``, in site order."""
         cost = self.costs()
-        if not cost.size:
+        if not cost.size or len(cost) == 1:
             return []
-        columns = cost.argmin(axis=1)
-        return [
-            self.window(site, int(column) + self.first_column)
-            for site, column in enumerate(columns)
-            if math.isfinite(cost[site, column])
-        ]
+        columns = cost.argmin(axis=1).tolist()
+        least = [(float(cost[i, column]), i) for i, column in enumerate(columns) if i != site]
+        greenest = sorted((c, i) for c, i in least if c < math.inf)[:most]
+        return [self._window_of(i, columns[i]) for i in sorted(i for _, i in greenest)]
 
     def pinned(self, slot: int) -> "Offer":
         """The same offer for a job that must begin in ``slot``."""
@@ -184,7 +185,7 @@ class Offer:
 
     def _earliest(self) -> Placement | None:
         """The first window that fits; among sites free then, the greener of those that compare."""
-        columns = self._fits.any(axis=0)
+        columns = _any_site(self._fits)
         slot = int(columns.argmax())
         if not columns[slot]:
             return None
@@ -199,13 +200,19 @@ class Offer:
         return self.placed(0 if site is None else site, ((0.0, self.request.work_s),))
 
     def _earliest_of(self, wanted: BoolArray) -> Placement | None:
-        columns: BoolArray = np.asarray(wanted.any(axis=0))
-        if not columns.any():
+        columns: list[bool] = _any_site(wanted).tolist()
+        if True not in columns:
             return None
-        column = int(columns.argmax())
+        column = columns.index(True)
         sites: list[bool] = wanted[:, column].tolist()
         site = next(s for s in self.request.sites if sites[s])
-        return self.window(site, column + self.first_column)
+        return self._window_of(site, column)
+
+    def _window_of(self, site: int, column: int) -> Placement:
+        """The window behind one entry of ``costs``, without adding up its price again."""
+        start_s = self.start_s(column + self.first_column)
+        cost_g = float(self.costs()[site, column]) * kwh_per_s(self.request.power_w)
+        return Placement(site, ((start_s, start_s + self.request.length_s),), cost_g)
 
     def _columns(self) -> tuple[int, int]:
         """The first and the exclusive last start slot that can be allowed."""
@@ -278,3 +285,9 @@ class Offer:
         theirs[baseline.site] -= shared
         joined: FloatArray = np.hypot(ours, theirs)
         return joined
+
+
+def _any_site(flags: BoolArray) -> BoolArray:
+    """[column], whether any site's flag is set."""
+    found: BoolArray = np.logical_or.reduce(flags, axis=0)
+    return found

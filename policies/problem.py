@@ -226,15 +226,15 @@ class Prices:
         return self.price_over(site, spans) * kwh_per_s(power_w)
 
     def _over(self, sums: list[float], row: list[float], spans: tuple[Span, ...]) -> float:
-        total = 0.0
+        """Differences of the integral from now; beyond the grid the last slot's value goes on."""
+        slot_at, last, edges, total = self.grid.slot_at, self.grid.count - 1, self._edges, 0.0
         for start_s, end_s in spans:
-            total += self._until(sums, row, end_s) - self._until(sums, row, start_s)
+            slot = min(slot_at(end_s), last)
+            total += sums[slot] + (end_s - edges[slot]) * row[slot]
+            if start_s > 0:
+                slot = min(slot_at(start_s), last)
+                total -= sums[slot] + (start_s - edges[slot]) * row[slot]
         return total
-
-    def _until(self, sums: list[float], row: list[float], offset_s: float) -> float:
-        """The integral from now to a moment; beyond the grid the last slot's value goes on."""
-        slot = min(self.grid.slot_at(offset_s), self.grid.count - 1)
-        return sums[slot] + (offset_s - self._edges[slot]) * row[slot]
 
 
 def _with_integral(values: FloatArray, widths_s: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -139,9 +139,7 @@ def settled(slots: Slots, runs: list[Run], *, keep_first: bool = False) -> list[
     current = _fitted(slots, runs, keep_first=keep_first)
     while current is not None and len(current) > 1:
         joined = _joined(slots, current, keep_first=keep_first)
-        if _keeps_bounds(slots, current) and (
-            joined is None or slots.cost(joined) >= slots.cost(current) * (1 - TIE)
-        ):
+        if _keeps_bounds(slots, current) and (joined is None or slots.cost(joined) >= slots.cost(current) * (1 - TIE)):
             return current
         current = joined
     return current

@@ -26,9 +26,7 @@ class Timeline:
 
     __slots__ = ("_slot_at", "_slots_until", "free_cpus", "free_gpus")
 
-    def __init__(
-        self, free_gpus: IntArray, free_cpus: IntArray, slot_at: SlotOf, slots_until: SlotOf
-    ) -> None:
+    def __init__(self, free_gpus: IntArray, free_cpus: IntArray, slot_at: SlotOf, slots_until: SlotOf) -> None:
         """Take [site, slot] arrays and the grid's two conversions from seconds to slots."""
         self.free_gpus, self.free_cpus = free_gpus, free_cpus
         self._slot_at, self._slots_until = slot_at, slots_until

@@ -29,15 +29,11 @@ class SiteSettings(_Strict):
     gpus: Annotated[int, Field(ge=0, le=100_000)] = 0
     cpus: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     gpu_model: str = ""
-    jurisdiction: str = Field(
-        "", description="ISO 3166 code; empty is derived from nothing and matches no residency"
-    )
+    jurisdiction: str = Field("", description="ISO 3166 code; empty is derived from nothing and matches no residency")
     pue: Annotated[float, Field(ge=1.0, le=5.0)] = 1.0
     token_file: Path | None = Field(None, description="file with the cluster's bearer token")
     ca_file: Path | None = None
-    python: str = Field(
-        "", description="Python of the cluster's nodes; empty: this one locally, python3 elsewhere"
-    )
+    python: str = Field("", description="Python of the cluster's nodes; empty: this one locally, python3 elsewhere")
     checkpoint_dir: str = Field(
         "", description="directory on the site for checkpoints; locally inside the data directory"
     )
@@ -119,9 +115,7 @@ class Settings(_Strict):
     tick_s: Annotated[float, Field(gt=0)] = Field(
         15.0, description="wall seconds between two scheduling cycles when nothing happens"
     )
-    poll_s: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="wall seconds between two looks at a live attempt"
-    )
+    poll_s: Annotated[float, Field(gt=0)] = Field(1.0, description="wall seconds between two looks at a live attempt")
     sample_s: Annotated[float, Field(gt=0)] = Field(
         30.0, description="wall seconds between two energy samples of a job"
     )

@@ -29,14 +29,10 @@ def a_forecast(
 ) -> GridForecast:
     error = tuple(errors) if isinstance(errors, Sequence) else (float(errors),) * len(prices)
     provenance: dict[str, object] = {"source": "test", "signal": signal, "basis": basis}
-    return GridForecast(
-        zone, rung, may_shift, 60.0, start, step_s, tuple(map(float, prices)), error, provenance
-    )
+    return GridForecast(zone, rung, may_shift, 60.0, start, step_s, tuple(map(float, prices)), error, provenance)
 
 
-def a_dip(
-    low: float = 50.0, high: float = 300.0, *, begin: int = 16, slots: int = 16, count: int = 192
-) -> list[float]:
+def a_dip(low: float = 50.0, high: float = 300.0, *, begin: int = 16, slots: int = 16, count: int = 192) -> list[float]:
     """Prices that are high but for one stretch of slots."""
     return [low if begin <= i < begin + slots else high for i in range(count)]
 

@@ -91,9 +91,7 @@ class LocalRay:
         temp_dir = Path(tempfile.gettempdir()) / f"lowtide-{os.getuid()}" / self._digest
         await asyncio.to_thread(shutil.rmtree, temp_dir, ignore_errors=True)
         temp_dir.mkdir(parents=True, mode=0o700)
-        found = Found(
-            tag=f"{self._digest}-{os.urandom(4).hex()}", temp_dir=str(temp_dir), ports=_free_ports()
-        )
+        found = Found(tag=f"{self._digest}-{os.urandom(4).hex()}", temp_dir=str(temp_dir), ports=_free_ports())
         self._write(found)
         log_path = self._home / "start.log"
         with log_path.open("wb") as log:

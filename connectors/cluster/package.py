@@ -45,8 +45,7 @@ def working_dir_package(path: Path, max_bytes: int) -> bytes:
         told = ", ".join(f"{name} ({sizes[name] / MIB:.0f} MiB)" for name in largest)
         total_mib, cap_mib = sum(sizes.values()) / MIB, max_bytes / MIB
         message = (
-            f"the working directory {path} holds {total_mib:.0f} MiB, more than {cap_mib:.0f} MiB."
-            f" Largest: {told}."
+            f"the working directory {path} holds {total_mib:.0f} MiB, more than {cap_mib:.0f} MiB. Largest: {told}."
         )
         raise TooLarge(message, fix="Keep data outside it, or give --no-workdir and absolute paths.")
     try:

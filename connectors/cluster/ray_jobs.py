@@ -150,17 +150,13 @@ class RayJobs:
         if job.node_id is None:
             return ""
         query = f"node_id={job.node_id}&filename=job-driver-{submission_id}.log&lines={lines}"
-        answer = await self._call(
-            "GET", f"/api/v0/logs/file?{query}", statuses=(200, 404, 500), body_cap=max_bytes
-        )
+        answer = await self._call("GET", f"/api/v0/logs/file?{query}", statuses=(200, 404, 500), body_cap=max_bytes)
         if answer.status != 200:  # noqa: PLR2004
             return await self._whole_log(submission_id, max_bytes)
         return _unframed(answer.body)
 
     async def _whole_log(self, submission_id: str, max_bytes: int) -> str:
-        answer = await self._call(
-            "GET", f"/api/jobs/{submission_id}/logs", statuses=(200, 404), body_cap=4 * max_bytes
-        )
+        answer = await self._call("GET", f"/api/jobs/{submission_id}/logs", statuses=(200, 404), body_cap=4 * max_bytes)
         if answer.status == 404:  # noqa: PLR2004
             return ""
         return str(self._object(answer).get("logs") or "")[-max_bytes:]
@@ -213,9 +209,7 @@ class RayJobs:
         if answer.status not in statuses:
             kind = ClusterFailureKind.REFUSED if answer.status < 500 else ClusterFailureKind.UNREACHABLE  # noqa: PLR2004
             text = answer.body[-300:].decode(errors="replace").strip()
-            raise self._failure(
-                kind, f"answered {answer.status} to {method} {path.split('?', maxsplit=1)[0]}: {text}"
-            )
+            raise self._failure(kind, f"answered {answer.status} to {method} {path.split('?', maxsplit=1)[0]}: {text}")
         return answer
 
     def _job(self, row: dict[str, Any]) -> ClusterJob:
@@ -268,9 +262,7 @@ class RayJobs:
     def _check_id(submission_id: str) -> None:
         if not ID.fullmatch(submission_id):
             message = f"the submission id {submission_id[:80]!r} may only hold letters, digits, '-' and '_'."
-            raise BadInput(
-                message, fix="Ray would keep a record of it that can be neither stopped nor deleted."
-            )
+            raise BadInput(message, fix="Ray would keep a record of it that can be neither stopped nor deleted.")
 
 
 def _unframed(body: bytes) -> str:

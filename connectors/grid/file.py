@@ -58,9 +58,7 @@ class File:
 
     def _series(self, points: list[Point], now: datetime, missing: str) -> Series:
         if not points:
-            raise GridFailure(
-                GridFailureKind.NO_DATA, f"{self._path} holds {missing}.", fix="Add rows to it."
-            )
+            raise GridFailure(GridFailureKind.NO_DATA, f"{self._path} holds {missing}.", fix="Add rows to it.")
         return Series(
             source=self.name,
             zone_requested=self._zone,
@@ -90,9 +88,7 @@ class File:
         return self._seen[1]
 
     def _parse(self, text: str) -> tuple[Point, ...]:
-        rows = (
-            self._json_rows(text) if self._path.suffix == ".json" else list(csv.DictReader(io.StringIO(text)))
-        )
+        rows = self._json_rows(text) if self._path.suffix == ".json" else list(csv.DictReader(io.StringIO(text)))
         parsed = [self._row(number, row) for number, row in enumerate(rows, start=2)]
         points: list[Point] = []
         for index, (number, start, end, g, kind) in enumerate(parsed):
@@ -120,9 +116,7 @@ class File:
             raise self._bad(parsed[0][0], "a single row needs end_utc")
         return parsed[index][1] + (parsed[index][1] - parsed[index - 1][1])
 
-    def _row(
-        self, number: int, row: dict[str, Any]
-    ) -> tuple[int, datetime, datetime | None, float, PointKind]:
+    def _row(self, number: int, row: dict[str, Any]) -> tuple[int, datetime, datetime | None, float, PointKind]:
         try:
             g = row["g_per_kwh"]
             value = float(g) if not isinstance(g, bool) else math.nan
@@ -130,18 +124,14 @@ class File:
             end = utc(datetime.fromisoformat(row["end_utc"])) if row.get("end_utc") else None
             kind = PointKind(row.get("kind") or "actual")
         except (KeyError, TypeError, ValueError) as error:
-            raise self._bad(
-                number, f"expected start_utc with a zone and a number g_per_kwh ({error})"
-            ) from None
+            raise self._bad(number, f"expected start_utc with a zone and a number g_per_kwh ({error})") from None
         if not math.isfinite(value) or value < 0:
             raise self._bad(number, f"{g!r} is no intensity; leave the row out where it is not known")
         return number, start, end, value, kind
 
     def _bad(self, number: int, what: str) -> GridFailure:
         where = f" line {number}" if number else ""
-        return GridFailure(
-            GridFailureKind.BAD_RESPONSE, f"{self._path}{where}: {what}.", fix="Mend the file."
-        )
+        return GridFailure(GridFailureKind.BAD_RESPONSE, f"{self._path}{where}: {what}.", fix="Mend the file.")
 
     async def close(self) -> None:
         """Nothing to give back."""

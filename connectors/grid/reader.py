@@ -54,9 +54,7 @@ class GridReader:
         now = self._clock()
         return await self._ask("forecast", zone, lambda: self.source.forecast(zone, now))
 
-    async def _ask(
-        self, operation: str, zone: str, call: Callable[[], Awaitable[Series | None]]
-    ) -> Series | None:
+    async def _ask(self, operation: str, zone: str, call: Callable[[], Awaitable[Series | None]]) -> Series | None:
         slot = self._slots.setdefault((operation, zone), _Slot())
         now = self._clock()
         if self._fresh(slot, now):
@@ -76,13 +74,9 @@ class GridReader:
         if slot.answered_at is None or slot.failure is not None:
             return False
         age_s = (now - slot.answered_at).total_seconds()
-        return (
-            0 <= age_s < self.source.ttl_s
-        )  # a clock that jumped back makes everything old, never fresh for ever
+        return 0 <= age_s < self.source.ttl_s  # a clock that jumped back makes everything old, never fresh for ever
 
-    async def _fly(
-        self, operation: str, slot: _Slot, call: Callable[[], Awaitable[Series | None]]
-    ) -> Series | None:
+    async def _fly(self, operation: str, slot: _Slot, call: Callable[[], Awaitable[Series | None]]) -> Series | None:
         try:
             answer = await call()
         except GridFailure as failure:

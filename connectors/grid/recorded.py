@@ -52,8 +52,7 @@ class Recorded:
         step = timedelta(seconds=self._data["step_s"])
         start = datetime.fromisoformat(told["start"])
         return tuple(
-            Point(start + i * step, start + (i + 1) * step, float(g), kind)
-            for i, g in enumerate(told["g_per_kwh"])
+            Point(start + i * step, start + (i + 1) * step, float(g), kind) for i, g in enumerate(told["g_per_kwh"])
         )
 
     @property

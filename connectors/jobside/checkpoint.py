@@ -149,9 +149,7 @@ class Session:
             raise OSError(message)
         self._saved_at_s = self._clock()
         self._prune()
-        self._say(
-            "checkpoint", {"wall_s": self._clock(), **{k: manifest[k] for k in ("seq", "size", "sha256")}}
-        )
+        self._say("checkpoint", {"wall_s": self._clock(), **{k: manifest[k] for k in ("seq", "size", "sha256")}})
 
     def load(self) -> Any | None:
         """The state of the newest checkpoint that verifies, or None when there is none."""

@@ -135,9 +135,7 @@ def _started(values: dict[str, Any]) -> Started:
 
 
 def _checkpoint(values: dict[str, Any]) -> Checkpoint:
-    return Checkpoint(
-        _number(values["wall_s"]), int(values["seq"]), int(values["size"]), str(values["sha256"])
-    )
+    return Checkpoint(_number(values["wall_s"]), int(values["seq"]), int(values["size"]), str(values["sha256"]))
 
 
 def _result(values: dict[str, Any]) -> dict[str, float]:
@@ -152,9 +150,7 @@ def _sample(values: dict[str, Any]) -> Sample:
     joules = {str(k): _number(v) for k, v in energy.items()}
     if any(j < 0 for j in joules.values()):
         raise ValueError(joules)
-    return Sample(
-        _number(values["wall_s"]), joules, {str(k): (str(v[0]), str(v[1])) for k, v in sources.items()}
-    )
+    return Sample(_number(values["wall_s"]), joules, {str(k): (str(v[0]), str(v[1])) for k, v in sources.items()})
 
 
 def _ended(values: dict[str, Any]) -> Ended:

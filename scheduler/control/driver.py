@@ -127,9 +127,7 @@ class Driver:
             await self._finish(row, _refused(error), None)
             return None
         if outcome == SubmitOutcome.ALREADY_FOREIGN:
-            foreign = ClusterFailure(
-                ClusterFailureKind.REFUSED, f"the id {row['id']} is used by somebody else there"
-            )
+            foreign = ClusterFailure(ClusterFailureKind.REFUSED, f"the id {row['id']} is used by somebody else there")
             await self._finish(row, _refused(foreign), None)
             return None
         return outcome
@@ -197,9 +195,7 @@ class Driver:
                 )
             )
             self._changed()
-        proof = await asyncio.to_thread(
-            site.proof_of_death, row["id"], row["unknown_since"], now, self._clock.rate
-        )
+        proof = await asyncio.to_thread(site.proof_of_death, row["id"], row["unknown_since"], now, self._clock.rate)
         if proof:
             log.info("attempt_proved_dead", attempt=row["id"], proof=proof)
         return bool(proof)
@@ -247,6 +243,4 @@ def _never_started(row: RowMapping) -> Verdict:
 
 
 def _refused(error: ClusterFailure) -> Verdict:
-    return Verdict(
-        AttemptState.FAILED, None, Reason(ReasonCode.START_REFUSED, {"error": error.message[:500]})
-    )
+    return Verdict(AttemptState.FAILED, None, Reason(ReasonCode.START_REFUSED, {"error": error.message[:500]}))

@@ -42,9 +42,7 @@ class SiteRuntime:
         self.cluster_id, self.ray_version = identity.cluster_id, identity.ray_version
         return True
 
-    def proof_of_death(
-        self, attempt_id: str, unknown_since: datetime | None, now: datetime, rate: float
-    ) -> str:
+    def proof_of_death(self, attempt_id: str, unknown_since: datetime | None, now: datetime, rate: float) -> str:
         """Why no process of the attempt can exist any more, or '' while there is no proof (INV-02)."""
         if self.living is not None and (alive := self.living()) is not None:
             return "" if attempt_id in alive else "no process of it is left on the machine"

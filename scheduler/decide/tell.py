@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from lowtide.policies.guard import NOISE
 from lowtide.policies.problem import EPSILON_S, Choice, Placement
 from lowtide.scheduler.decide.market import Market
 from lowtide.scheduler.decide.triage import NO_REASON, SOMEONE, Asker
@@ -113,7 +114,12 @@ def _why_now(asker: Asker, choice: Choice, here: Market) -> Reason:
     baseline = choice.baseline
     if baseline is not None and not here.prices.may_shift[baseline.site]:
         return Reason(ReasonCode.GRID_DATA_STALE, {"rung": here.rungs[baseline.site]})
-    if choice.chosen is baseline and choice.best is not None and choice.saving_g > 0:
+    if (
+        baseline is not None
+        and choice.chosen is baseline
+        and choice.best is not None
+        and choice.saving_g > NOISE * baseline.cost_g
+    ):
         return Reason(ReasonCode.NO_GAIN, {"saving_g": choice.saving_g, "doubt_g": choice.bar_g})
     return Reason(ReasonCode.LOW_CARBON_NOW)
 
@@ -128,15 +134,11 @@ def _rush_facts(asker: Asker) -> dict[str, object]:
 
 def _candidates(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> tuple[Candidate, ...]:
     """What was considered, each placement once, earliest reason to list it first."""
-    considered = [
-        (choice.baseline, "as soon as possible" if asker.request.running_at is None else "going on")
-    ]
+    considered = [(choice.baseline, "as soon as possible" if asker.request.running_at is None else "going on")]
     if choice.best is not None:
         considered.append((choice.chosen, "chosen"))
         considered.append((choice.best, "least carbon, but the gain is within its doubt"))
-        considered += [
-            (other, f"cheapest at {snapshot.sites[other.site].site.name}") for other in choice.others
-        ]
+        considered += [(other, f"cheapest at {snapshot.sites[other.site].site.name}") for other in choice.others]
         latest = (choice.latest, "latest start")
         considered = [*considered[: MOST_CANDIDATES - 1], latest]
     seen: set[tuple[object, ...]] = set()
@@ -159,9 +161,7 @@ def _candidate(
     return Candidate(segments, placed.cost_g, is_chosen, note)
 
 
-def _conditions(
-    asker: Asker, choice: Choice, here: Market, snapshot: Snapshot, code: ReasonCode
-) -> tuple[str, ...]:
+def _conditions(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot, code: ReasonCode) -> tuple[str, ...]:
     """What would make a waiting job start now."""
     need, placed = asker.view.resources, choice.chosen
     if code is ReasonCode.CAPACITY:

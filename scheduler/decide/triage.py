@@ -76,9 +76,7 @@ def _plain(
     **facts: object,
 ) -> JobDecision:
     review_at = snapshot.now + IDLE_REVIEW if review is None else review
-    return JobDecision(
-        view.job_id, action, Reason(code, facts), max(review_at, snapshot.now + timedelta(seconds=1))
-    )
+    return JobDecision(view.job_id, action, Reason(code, facts), max(review_at, snapshot.now + timedelta(seconds=1)))
 
 
 def _live(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> JobDecision | None:
@@ -90,14 +88,10 @@ def _live(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> Jo
     if is_clinical(view, queue):
         return _plain(view, snapshot, Action.KEEP, ReasonCode.CLINICAL, soon)
     if not _may_suspend(view, queue, snapshot, market):
-        return _plain(
-            view, snapshot, Action.KEEP, ReasonCode.PROCESS_STARTED, soon, site=view.site or "its site"
-        )
+        return _plain(view, snapshot, Action.KEEP, ReasonCode.PROCESS_STARTED, soon, site=view.site or "its site")
     free_at = (view.running_since or snapshot.now) + timedelta(seconds=queue.min_run_s)
     if free_at > snapshot.now:
-        return _plain(
-            view, snapshot, Action.KEEP, ReasonCode.MIN_RUN, min(free_at, soon), start=when(free_at)
-        )
+        return _plain(view, snapshot, Action.KEEP, ReasonCode.MIN_RUN, min(free_at, soon), start=when(free_at))
     return None
 
 
@@ -118,16 +112,12 @@ def _idle(view: JobView, snapshot: Snapshot) -> JobDecision | None:
     if not view.allowed_sites:
         allowed = "its allowed jurisdictions"
         return _plain(view, snapshot, Action.WAIT, ReasonCode.RESIDENCY, allowed=allowed)
-    able = [
-        v for v in snapshot.sites if v.site.name in view.allowed_sites and v.site.can_ever_run(view.resources)
-    ]
+    able = [v for v in snapshot.sites if v.site.name in view.allowed_sites and v.site.can_ever_run(view.resources)]
     if not able:
         need = f"{view.resources.gpus} GPU(s) and {view.resources.cpus} CPU(s)"
         if view.resources.gpu_model is not None:
             need += f" of model {view.resources.gpu_model}"
-        return _plain(
-            view, snapshot, Action.WAIT, ReasonCode.NO_SITE, need=need, offer=_largest(view, snapshot)
-        )
+        return _plain(view, snapshot, Action.WAIT, ReasonCode.NO_SITE, need=need, offer=_largest(view, snapshot))
     if not any(v.reachable for v in able):
         names = ", ".join(v.site.name for v in able)
         soon = snapshot.now + timedelta(seconds=min(snapshot.slot_s, IDLE_REVIEW.total_seconds()))
@@ -169,9 +159,7 @@ def _rush(view: JobView, queue: Queue, latest_start_s: float, slot_s: float) -> 
     return None
 
 
-def _request(
-    view: JobView, queue: Queue, snapshot: Snapshot, market: Market, latest_start_s: float
-) -> Request:
+def _request(view: JobView, queue: Queue, snapshot: Snapshot, market: Market, latest_start_s: float) -> Request:
     now, need = snapshot.now, view.resources
     running_at = market.index[str(view.site)] if view.state is JobState.RUNNING else None
     resumes = running_at is not None or view.state is JobState.SUSPENDED
@@ -204,9 +192,7 @@ def _sites(view: JobView, snapshot: Snapshot, market: Market, running_at: int | 
         return (running_at,)
     known = (market.index[name] for name in view.allowed_sites if name in market.index)
     return tuple(
-        i
-        for i in known
-        if snapshot.sites[i].reachable and snapshot.sites[i].site.can_ever_run(view.resources)
+        i for i in known if snapshot.sites[i].reachable and snapshot.sites[i].site.can_ever_run(view.resources)
     )
 
 

@@ -133,9 +133,7 @@ class GridFailure(LowtideError):
 
     slug, title, status = "grid-failure", "Grid source failed", 503
 
-    def __init__(
-        self, kind: GridFailureKind, message: str, *, retry_at: datetime | None = None, fix: str = ""
-    ) -> None:
+    def __init__(self, kind: GridFailureKind, message: str, *, retry_at: datetime | None = None, fix: str = "") -> None:
         """Take the kind, a sentence without secrets, and when to ask again if known."""
         super().__init__(message, fix=fix)
         self.kind, self.retry_at = kind, retry_at

@@ -90,9 +90,7 @@ JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 _ENDS = {AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.STOPPED, AttemptState.LOST}
 
 ATTEMPT_TRANSITIONS: dict[AttemptState, frozenset[AttemptState]] = {
-    AttemptState.STARTING: frozenset(
-        {AttemptState.RUNNING, AttemptState.STOPPING, AttemptState.UNKNOWN, *_ENDS}
-    ),
+    AttemptState.STARTING: frozenset({AttemptState.RUNNING, AttemptState.STOPPING, AttemptState.UNKNOWN, *_ENDS}),
     AttemptState.RUNNING: frozenset({AttemptState.STOPPING, AttemptState.UNKNOWN, *_ENDS}),
     AttemptState.STOPPING: frozenset({AttemptState.UNKNOWN, *_ENDS}),
     AttemptState.UNKNOWN: frozenset({AttemptState.RUNNING, AttemptState.STOPPING, *_ENDS}),
@@ -103,9 +101,7 @@ ATTEMPT_TRANSITIONS: dict[AttemptState, frozenset[AttemptState]] = {
 }
 
 
-def check_job_transition(
-    job_id: str, source: JobState, target: JobState, story: tuple[str, ...] = ()
-) -> None:
+def check_job_transition(job_id: str, source: JobState, target: JobState, story: tuple[str, ...] = ()) -> None:
     """Raise InvalidTransition, with the job's story, unless the table allows the change."""
     if target not in JOB_TRANSITIONS[source]:
         raise InvalidTransition(f"job {job_id}", source, target, story)

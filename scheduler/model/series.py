@@ -95,10 +95,12 @@ class Series:
 
     def __post_init__(self) -> None:
         """Refuse what is not sane."""
+        if not (math.isfinite(self.step_s) and self.step_s > 0):
+            raise _bad(f"{self.source} gives a step of {self.step_s} s: expected more than zero.")
+        if self.fetched_at.tzinfo is None or (self.issued_at is not None and self.issued_at.tzinfo is None):
+            raise _bad(f"{self.source} was fetched or issued at a time without a zone.")
         if self.zone_returned != self.zone_requested:
-            message = (
-                f"{self.source} answered for zone {self.zone_returned!r}, asked for {self.zone_requested!r}."
-            )
+            message = f"{self.source} answered for zone {self.zone_returned!r}, asked for {self.zone_requested!r}."
             raise _bad(message)
         last: datetime | None = None
         for point in self.points:
@@ -119,19 +121,21 @@ class Series:
 
     def mean_g_per_kwh(self, start: datetime, end: datetime) -> float | None:
         """Time-weighted mean over [start, end); None unless every moment of it is known."""
-        index = bisect.bisect_right(self.points, start, key=lambda p: p.start) - 1
+        points, index = self.points, bisect.bisect_right(self.points, start, key=lambda p: p.start) - 1
         if index < 0 or end <= start:
             return None
         total, reached = 0.0, start
-        for point in self.points[index:]:
-            if point.start > reached or reached >= end:
-                break
-            until = min(end, point.end)
-            total += point.g_per_kwh * max(0.0, (until - reached).total_seconds())
-            reached = max(reached, until)
-        if reached < end:
-            return None
+        while reached < end:
+            if index == len(points) or not points[index].start <= reached < points[index].end:
+                return None
+            until = min(end, points[index].end)
+            total += points[index].g_per_kwh * (until - reached).total_seconds()
+            reached, index = until, index + 1
         return total / (end - start).total_seconds()
+
+    def covers(self, start: datetime, end: datetime) -> bool:
+        """Whether every moment of [start, end) is known; false for an empty interval."""
+        return self.mean_g_per_kwh(start, end) is not None
 
     def clip(self, start: datetime, end: datetime) -> "Series":
         """Only the points that touch [start, end)."""
@@ -148,7 +152,19 @@ class Series:
 
     @staticmethod
     def from_json(plain: dict[str, Any]) -> "Series":
-        """Read what ``to_json`` wrote, checked again."""
+        """Read what ``to_json`` wrote, checked again.
+
+        Raises:
+            GridFailure: (bad_response) it is not what ``to_json`` writes.
+
+        """
+        try:
+            return Series._from_plain(plain)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _bad(f"a stored series cannot be read ({type(error).__name__}: {error}).") from None
+
+    @staticmethod
+    def _from_plain(plain: dict[str, Any]) -> "Series":
         moment = datetime.fromisoformat
         values = dict(plain)
         values["points"] = tuple(

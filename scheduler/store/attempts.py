@@ -110,27 +110,21 @@ def move(
     source = AttemptState(row["state"])
     check_attempt_transition(the_id, source, target, jobs.story(connection, row["job_id"]))
     ended = {} if target.is_live else {"ended_at": at}
-    connection.execute(
-        update(attempt).where(attempt.c.id == the_id).values(state=target.value, **{**ended, **values})
-    )
+    connection.execute(update(attempt).where(attempt.c.id == the_id).values(state=target.value, **{**ended, **values}))
     _event(connection, the_id, row["job_id"], source, target, at, actor, reason, plan_id)
     return row
 
 
 def submitted(connection: Connection, the_id: str, *, cluster_id: str, at: datetime) -> None:
     """The cluster has the submission; which incarnation of the cluster decides what a 404 means later."""
-    connection.execute(
-        update(attempt).where(attempt.c.id == the_id).values(cluster_id=cluster_id, submitted_at=at)
-    )
+    connection.execute(update(attempt).where(attempt.c.id == the_id).values(cluster_id=cluster_id, submitted_at=at))
 
 
 def running(
     connection: Connection, the_id: str, *, started_at: datetime, at: datetime, actor: str, reason: Reason
 ) -> None:
     """The process runs: attempt, and job unless it has moved on, to ``running``."""
-    row = move(
-        connection, the_id, AttemptState.RUNNING, at=at, actor=actor, reason=reason, started_at=started_at
-    )
+    row = move(connection, the_id, AttemptState.RUNNING, at=at, actor=actor, reason=reason, started_at=started_at)
     if jobs.state_of(connection, row["job_id"]) == JobState.STARTING:
         first = jobs.get(connection, row["job_id"])["started_at"] or started_at
         jobs.move(

@@ -84,9 +84,7 @@ class Database:
     def revision(self) -> str | None:
         """The schema's revision, or None for a new file."""
         with self._reader.connect() as connection:
-            present = connection.execute(
-                text("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")
-            ).first()
+            present = connection.execute(text("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")).first()
             if not present:
                 return None
             row = connection.execute(text("SELECT version_num FROM alembic_version")).first()

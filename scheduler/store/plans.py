@@ -35,9 +35,7 @@ def record(
 ) -> None:
     """Write one plan with its changed decisions (``job_id``, ``action``, ``reason_code``, ``data``)."""
     connection.execute(
-        insert(plan).values(
-            id=plan_id, at=at, trigger=trigger, jobs=jobs_count, elapsed_ms=elapsed_ms, grid=list(grid)
-        )
+        insert(plan).values(id=plan_id, at=at, trigger=trigger, jobs=jobs_count, elapsed_ms=elapsed_ms, grid=list(grid))
     )
     if decisions:
         connection.execute(insert(decision), [{"plan_id": plan_id, "at": at, **d} for d in decisions])
@@ -57,8 +55,7 @@ def review(connection: Connection, reviews: Sequence[dict[str, object]]) -> None
         .values({name: bindparam(f"b_{name}") for name in REVIEWED})
     )
     rows = [
-        {"b_id": r["id"], "b_state": r["seen_state"], **{f"b_{name}": r[name] for name in REVIEWED}}
-        for r in reviews
+        {"b_id": r["id"], "b_state": r["seen_state"], **{f"b_{name}": r[name] for name in REVIEWED}} for r in reviews
     ]
     connection.execute(statement, rows)
 

@@ -172,9 +172,7 @@ attempt = Table(
     UniqueConstraint("job_id", "number"),
     CheckConstraint(f"state IN ({_quoted(AttemptState)})", name="attempt_state_known"),
     CheckConstraint(f"{LIVE} OR ended_at IS NOT NULL", name="ended_has_end"),
-    Index(
-        "inv02_one_live_attempt", "job_id", unique=True, sqlite_where=text(LIVE), postgresql_where=text(LIVE)
-    ),
+    Index("inv02_one_live_attempt", "job_id", unique=True, sqlite_where=text(LIVE), postgresql_where=text(LIVE)),
     Index("attempt_live", "site", sqlite_where=text(LIVE), postgresql_where=text(LIVE)),
 )
 

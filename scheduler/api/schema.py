@@ -1,0 +1,258 @@
+"""The shapes that the API answers with, for OpenAPI and for the tests that hold the answers to them.
+
+Times are ISO 8601 in UTC with Z, or null. A number that is not known is null, never zero. Energies are in
+kWh, emissions in grams of CO2e, intensities in g/kWh, durations in seconds.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Problem(_Shape):
+    """An RFC 9457 problem document."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    fix: str
+    errors: list[dict[str, str]] | None = None
+    exit_code: int | None = None
+
+
+class Reason(_Shape):
+    """Why: a code of the closed list and a sentence."""
+
+    code: str
+    sentence: str
+
+
+class Job(_Shape):
+    """A job and where it stands."""
+
+    id: str
+    name: str
+    project: str
+    queue: str
+    urgency: str
+    state: str
+    held: bool
+    submitted_at: str
+    started_at: str | None
+    finished_at: str | None
+    deadline_at: str | None
+    latest_finish_at: str | None
+    duration_s: float
+    gpus: int
+    cpus: int
+    site: str | None
+    attempts: int
+    suspensions: int
+    reason: Reason
+    reason_first: Reason | None
+    next_review_at: str | None
+    planned_start_at: str | None
+    planned_finish_at: str | None
+    slack_s: float | None
+    planned_saving_g: float | None
+    energy_kwh: float | None
+    emissions_g: float | None
+    baseline_emissions_g: float | None
+    avoided_g: float | None
+    results: dict[str, float]
+    exit_code: int | None
+    labels: dict[str, str]
+    interruptible: bool
+    flags: list[str]
+
+
+class JobList(_Shape):
+    """One page of jobs; ``next`` goes into ``after`` of the next request."""
+
+    items: list[Job]
+    next: str | None
+
+
+class Segment(_Shape):
+    """One stretch of execution."""
+
+    site: str
+    start: str
+    end: str
+    gpus: int
+
+
+class Candidate(_Shape):
+    """A placement that was considered."""
+
+    site: str
+    start: str
+    finish: str
+    emissions_g: float
+    segments: list[Segment]
+    chosen: bool
+    note: str
+
+
+class PastDecision(_Shape):
+    """An earlier decision on the same job."""
+
+    at: str
+    plan_id: str | int | None
+    action: str
+    reason: Reason
+    saving_g: float | None
+
+
+class Explanation(_Shape):
+    """A decision: what was considered, what was chosen, why, and on which grid data."""
+
+    job: Job | None
+    now: str
+    action: str
+    reason: Reason
+    next_review_at: str | None
+    baseline_g: float | None
+    saving_g: float | None
+    doubt_g: float | None
+    latest_start_at: str | None
+    would_start_now_if: list[str]
+    candidates: list[Candidate]
+    grid: list[dict[str, Any]]
+    history: list[PastDecision]
+
+
+class Event(_Shape):
+    """One recorded change."""
+
+    seq: int
+    at: str
+    job_id: str
+    attempt_id: str | None
+    to: str
+    actor: str
+    reason: Reason
+
+
+class EventList(_Shape):
+    """All events of a job, oldest first."""
+
+    items: list[Event]
+    next: None
+
+
+class AttemptReceipt(_Shape):
+    """What one execution used."""
+
+    id: str
+    site: str
+    start: str | None
+    end: str | None
+    state: str
+    energy_kwh: float | None
+    emissions_g: float | None
+
+
+class EnergyPart(_Shape):
+    """Energy of one component and how it is known."""
+
+    component: str
+    quality: Literal["measured", "modelled"]
+    source: str
+    energy_kwh: float | None
+
+
+class Receipt(_Shape):
+    """What one job used, emitted and avoided."""
+
+    job: Job
+    energy_kwh: float | None
+    energy_by: list[EnergyPart]
+    emissions_g: float | None
+    baseline_emissions_g: float | None
+    baseline_start_at: str | None
+    avoided_g: float | None
+    avoided_fraction: float | None
+    intensity_mean_g_per_kwh: float | None
+    baseline_intensity_g_per_kwh: float | None
+    intensity: list[dict[str, Any]]
+    pue: float | None
+    accuracy: float | None
+    accuracy_per_kwh: float | None
+    attempts: list[AttemptReceipt]
+    scale: float
+    notes: list[str]
+    attribution: list[str]
+
+
+class Report(_Shape):
+    """Receipts and their sum."""
+
+    jobs: list[Receipt]
+    energy_kwh: float | None
+    emissions_g: float | None
+    baseline_emissions_g: float | None
+    avoided_g: float | None
+    avoided_fraction: float | None
+    notes: list[str]
+    attribution: list[str]
+
+
+class Window(_Shape):
+    """A good stretch of time."""
+
+    start: str
+    end: str
+    mean_g_per_kwh: float
+    note: str
+
+
+class Forecast(_Shape):
+    """Grid intensity of one zone."""
+
+    zone: str
+    now: str
+    source: str
+    rung: str
+    actual: list[dict[str, Any]]
+    forecast: list[dict[str, Any]]
+    windows: list[Window]
+
+
+class Health(_Shape):
+    """Whether the daemon is ready."""
+
+    status: Literal["ready", "starting", "degraded"]
+    version: str
+    pid: int
+    now: str
+    clock_rate: float
+    sites: list[dict[str, Any]]
+
+
+class ItemList(_Shape):
+    """A list of plain objects."""
+
+    items: list[dict[str, Any]]
+    next: None
+
+
+class RunNow(BaseModel):
+    """The body of run-now: the override is recorded with its reason."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str
+
+
+class Shutdown(BaseModel):
+    """The body of shutdown."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stop_cluster: bool = False

@@ -1,0 +1,87 @@
+"""What the API needs from the daemon: the facade, as a protocol."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from lowtide.scheduler.model.job import JobSpec
+
+Json = dict[str, Any]
+"""JSON-able; the shapes are the models in lowtide.scheduler.api.schema."""
+
+
+class ServiceLike(Protocol):
+    """The daemon as the API sees it; every failure is an error of lowtide.scheduler.model.errors."""
+
+    async def submit(self, specs: list[JobSpec], *, actor: str, idempotency_keys: list[str | None]) -> list[Json]:
+        """Accept jobs durably; one answer each. ``created`` false marks a job that a key gave back."""
+
+    async def plan(self, spec: JobSpec) -> Json:
+        """What would be decided for a job if it were submitted now; writes nothing."""
+
+    async def jobs(
+        self,
+        *,
+        states: tuple[str, ...] = (),
+        queue: str | None = None,
+        name: str | None = None,
+        limit: int = 500,
+        after: str | None = None,
+    ) -> list[Json]:
+        """Jobs, newest first."""
+
+    async def job(self, job_id: str) -> Json:
+        """One job."""
+
+    async def events(self, job_id: str) -> list[Json]:
+        """Everything that happened to a job, oldest first."""
+
+    async def explain(self, job_id: str) -> Json:
+        """The last decision on a job: what was considered, chosen and why."""
+
+    async def cancel(self, job_id: str, *, actor: str) -> Json:
+        """End a job for good."""
+
+    async def hold(self, job_id: str, *, actor: str) -> Json:
+        """Keep a waiting job from starting."""
+
+    async def release(self, job_id: str, *, actor: str) -> Json:
+        """Undo a hold."""
+
+    async def suspend(self, job_id: str, *, actor: str) -> Json:
+        """Checkpoint and stop a running job until it is resumed."""
+
+    async def resume(self, job_id: str, *, actor: str) -> Json:
+        """Let a suspended job go on."""
+
+    async def run_now(self, job_id: str, *, actor: str, why: str) -> Json:
+        """Start a job whatever the carbon; the reason is kept."""
+
+    async def log_text(self, job_id: str, *, attempt: int | None = None, tail_lines: int | None = None) -> str:
+        """What a job printed so far."""
+
+    def log_stream(self, job_id: str) -> AsyncIterator[str]:
+        """What a job prints, until it is terminal."""
+
+    async def forecast(self, zone: str | None, hours: float, duration_s: float | None) -> Json:
+        """Grid intensity: recorded, forecast, and the best windows."""
+
+    async def sites(self) -> list[Json]:
+        """The configured sites and their use."""
+
+    async def queues(self) -> list[Json]:
+        """The configured queues."""
+
+    async def report(self, job_ids: list[str] | None) -> Json:
+        """Receipts of several jobs and their sum."""
+
+    async def receipt(self, job_id: str) -> Json:
+        """What one job used, emitted and avoided."""
+
+    async def doctor(self) -> list[Json]:
+        """What works and what does not on this machine."""
+
+    def health(self) -> Json:
+        """Whether the daemon is ready."""
+
+    def request_shutdown(self, *, stop_cluster: bool) -> None:
+        """End the daemon; jobs go on unless the local cluster is stopped too."""

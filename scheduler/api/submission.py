@@ -1,0 +1,93 @@
+"""The two routes that take a job file: submit and plan.
+
+They read the body themselves and answer with bytes that are ready: the framework's own parsing and
+response models cost more than the durable write that they would guard.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from lowtide.scheduler.api.answer import PROBLEMS, Daemon, actor, answer
+from lowtide.scheduler.api.jobspec import bad_input, read_job_json
+from lowtide.scheduler.api.schema import Explanation, Job
+from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.job import JobSpec
+
+IDEMPOTENCY_HEADER = "idempotency-key"
+_KEY = re.compile(r"[!-~]{1,200}")
+JOB_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobFile"}}},
+    }
+}
+KEY_PARAMETER: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "1 to 200 visible ASCII characters. The same key with the same job gives the first job back.",
+            "schema": {"type": "string", "pattern": f"^{_KEY.pattern}$"},
+        }
+    ]
+}
+
+
+def router(daemon: Daemon) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(prefix="/v1", tags=["jobs"])
+
+    @routes.post(
+        "/jobs",
+        status_code=201,
+        response_class=Response,
+        responses={
+            201: {"model": Job, "description": "Accepted and durably recorded."},
+            200: {"model": Job, "description": "The key was seen with the same job; this is that job."},
+            **PROBLEMS,
+        },
+        openapi_extra=JOB_BODY | KEY_PARAMETER,
+    )
+    async def submit_job(request: Request) -> Response:
+        """Submit a job. 201 is answered only after it is on disk."""
+        spec = _spec(await request.body(), daemon)
+        key = _key(request)
+        jobs = await daemon.service.submit([spec], actor=actor(request), idempotency_keys=[key])
+        job = dict(jobs[0])
+        created = job.pop("created", True)
+        return answer(job, 201 if created else 200)
+
+    @routes.post(
+        "/plans",
+        response_class=Response,
+        responses={200: {"model": Explanation}, **PROBLEMS},
+        openapi_extra=JOB_BODY,
+    )
+    async def plan_job(request: Request) -> Response:
+        """What would be decided for a job if it were submitted now. Writes nothing."""
+        return answer(await daemon.service.plan(_spec(await request.body(), daemon)))
+
+    return routes
+
+
+def _spec(body: bytes, daemon: Daemon) -> JobSpec:
+    if not body:
+        raise BadInput("the request has no body.", fix="Send the job file as JSON.")
+    spec = read_job_json(body).spec(daemon.now())
+    if spec.working_dir is not None and not Path(spec.working_dir).is_dir():
+        message = f"{spec.working_dir[:200]!r} does not exist on the daemon's machine, or is no directory"
+        raise bad_input([{"field": "working_dir", "message": message}])
+    return spec
+
+
+def _key(request: Request) -> str | None:
+    key = request.headers.get(IDEMPOTENCY_HEADER)
+    if key is not None and not _KEY.fullmatch(key):
+        message = "expected 1 to 200 visible ASCII characters"
+        raise bad_input([{"field": "Idempotency-Key", "message": message}])
+    return key

@@ -1,0 +1,163 @@
+"""Keeps what is known of the grid ready for decisions, which never wait for the network (INV-11)."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.metadata import entry_points
+from typing import Any
+
+import structlog
+
+from lowtide.connectors.grid.reader import GridReader
+from lowtide.connectors.grid.static import Static
+from lowtide.scheduler.control.clock import Clock
+from lowtide.scheduler.control.sites import SiteRuntime
+from lowtide.scheduler.forecast.ladder import GridKnowledge, forecast_for
+from lowtide.scheduler.model.errors import BadInput, GridFailure
+from lowtide.scheduler.model.plan import GridForecast
+from lowtide.scheduler.model.series import GridSource, Series
+from lowtide.scheduler.settings import GridSettings
+
+log = structlog.get_logger()
+GROUP = "lowtide.grid_sources"
+HISTORY = timedelta(days=8)
+
+
+def build_source(settings: GridSettings) -> GridSource:
+    """The source that the settings name, found by entry point.
+
+    Raises:
+        BadInput: no such source is installed, or it does not take the options.
+
+    """
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if settings.name not in points:
+        message = f"there is no grid source {settings.name!r}; known: {', '.join(sorted(points))}."
+        raise BadInput(message, fix="Correct the name under 'grids:'.")
+    try:
+        source: GridSource = points[settings.name].load()(**settings.options)
+    except (TypeError, ValueError) as error:
+        message = f"the grid source {settings.name!r} does not take its options: {error}."
+        raise BadInput(message, fix="Correct them under 'grids:'.") from error
+    return source
+
+
+@dataclass(slots=True)
+class ZoneState:
+    """What is known about one zone now."""
+
+    zone: str
+    source: str = ""
+    actual: Series | None = None
+    forecast: Series | None = None
+    static: Series | None = None
+    trouble: str = ""
+
+
+class GridWatch:
+    """Refreshes every zone in use; answers from memory."""
+
+    def __init__(self, grids: tuple[GridSettings, ...], clock: Clock) -> None:
+        """Build the readers."""
+        self._clock = clock
+        self.readers = {g.name: GridReader(build_source(g), clock.now) for g in grids}
+        self._static = GridReader(Static(), clock.now)
+        self.zones: dict[str, ZoneState] = {}
+
+    def follow(self, sites: list[SiteRuntime]) -> None:
+        """Choose a source for every site's zone: the one it names, else the first that knows the zone."""
+        for runtime in sites:
+            zone = runtime.site.zone
+            if zone:
+                source = self._choose(zone, runtime.settings.grid)
+                self.zones[zone] = ZoneState(zone, source)
+
+    def _choose(self, zone: str, wanted: str) -> str:
+        if wanted:
+            if wanted not in self.readers:
+                message = f"the grid source {wanted!r} of zone {zone} is not among: {', '.join(self.readers)}."
+                raise BadInput(message, fix="Add it under 'grids:' or correct the site.")
+            return wanted
+        for name, reader in self.readers.items():
+            # The recording tells of March 2023: it steers only where it is asked for by name.
+            if name != "recorded" and zone in reader.source.zones():
+                return name
+        return ""
+
+    async def refresh(self) -> list[Series]:
+        """Ask every zone's source; returns the actual series that came in."""
+        found = await asyncio.gather(*(self._refresh(state) for state in self.zones.values()))
+        return [series for series in found if series is not None]
+
+    async def _refresh(self, state: ZoneState) -> Series | None:
+        state.static = await self._quietly(self._static, state, "static")
+        reader = self.readers.get(state.source)
+        if reader is None:
+            state.trouble = "no configured source knows this zone"
+            return None
+        state.trouble = ""
+        state.forecast = await self._quietly(reader, state, "forecast")
+        fresh = await self._quietly(reader, state, "actual")
+        if fresh is not None:
+            state.actual = _joined(state.actual, fresh, self._clock.now() - HISTORY)
+        return fresh
+
+    async def _quietly(self, reader: GridReader, state: ZoneState, operation: str) -> Series | None:
+        """One question whose failure is kept as the zone's trouble instead of raised into the loop."""
+        try:
+            if operation == "forecast":
+                return await reader.forecast(state.zone)
+            return await reader.actual(state.zone, HISTORY)
+        except GridFailure as failure:
+            if operation != "static":
+                state.trouble = failure.message
+                log.info("grid_trouble", zone=state.zone, source=state.source, why=failure.message)
+            return None
+
+    def forecasts(self, now: datetime, slot_s: float) -> dict[str, GridForecast]:
+        """The prices for one decision, from the highest rung of the ladder per zone."""
+        return {zone: forecast_for(self._knowledge(state), now, slot_s) for zone, state in self.zones.items()}
+
+    @staticmethod
+    def _knowledge(state: ZoneState) -> GridKnowledge:
+        return GridKnowledge(state.zone, state.forecast, state.actual, state.static, state.trouble)
+
+    def actuals(self) -> dict[str, Series]:
+        """Recorded intensity by zone; a yearly average where the zone has no other source."""
+        known = {zone: s.actual for zone, s in self.zones.items() if s.actual is not None}
+        flat = {z: s.static for z, s in self.zones.items() if s.static is not None and not self.readers.get(s.source)}
+        return {**_spread(flat, self._clock.now()), **known}
+
+    def estimates(self) -> dict[str, Series]:
+        """What stands in where no actual figure ever came: the yearly average."""
+        flat = {zone: s.static for zone, s in self.zones.items() if s.static is not None}
+        return _spread(flat, self._clock.now())
+
+    def outcomes(self) -> dict[str, Any]:
+        """Readers by source name, for the metrics."""
+        return dict(self.readers)
+
+    async def close(self) -> None:
+        """Close all sources."""
+        for reader in (*self.readers.values(), self._static):
+            await reader.close()
+
+
+def _joined(old: Series | None, new: Series, keep_from: datetime) -> Series:
+    """New figures after old ones; what was seen first stays, as in the store."""
+    if old is None or old.key != new.key:
+        return new
+    last = old.points[-1].end
+    added = tuple(p for p in new.points if p.start >= last)
+    points = tuple(p for p in (*old.points, *added) if p.end > keep_from)
+    return Series(**{**{n: getattr(new, n) for n in Series.__slots__}, "points": points})
+
+
+def _spread(flat: dict[str, Series], now: datetime) -> dict[str, Series]:
+    """A yearly average holds for any time: stretched over the ledger's reach."""
+    wide: dict[str, Series] = {}
+    for zone, series in flat.items():
+        point = series.points[0]
+        long = type(point)(now - 20 * HISTORY, now + HISTORY, point.g_per_kwh, point.kind)
+        wide[zone] = Series(**{**{n: getattr(series, n) for n in Series.__slots__}, "points": (long,)})
+    return wide

@@ -1,0 +1,226 @@
+"""The control loop: observe, decide, apply; ticked by APScheduler, woken by events.
+
+One cycle runs at a time. A cycle records its intents in one transaction per job and hands the attempts to the
+driver; it never calls a cluster or a grid source itself.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from sqlalchemy import Connection, RowMapping
+
+from lowtide.scheduler.control.clock import Clock
+from lowtide.scheduler.control.driver import Driver
+from lowtide.scheduler.control.gridwatch import GridWatch
+from lowtide.scheduler.control.observe import Observer
+from lowtide.scheduler.control.sites import SiteRuntime
+from lowtide.scheduler.control.writer import Writer
+from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.decide.explain import decision_to_dict
+from lowtide.scheduler.model.errors import Conflict
+from lowtide.scheduler.model.plan import Action, JobDecision, Plan, Snapshot
+from lowtide.scheduler.settings import Settings
+from lowtide.scheduler.store import attempts, jobs, plans
+
+log = structlog.get_logger()
+ACTOR = "lowtide"
+WARM_UP_CYCLES_S = 0.02
+REST_FACTOR = 4.0
+"""After a cycle of t seconds the next one waits 4 t: planning never takes more than a fifth of a core."""
+
+
+class Loop:
+    """Owns the cycle."""
+
+    def __init__(
+        self,
+        *,
+        writer: Writer,
+        observer: Observer,
+        grid: GridWatch,
+        driver: Driver,
+        sites: dict[str, SiteRuntime],
+        clock: Clock,
+        settings: Settings,
+        cycled: Callable[[Plan, float], None],
+    ) -> None:
+        """Take the parts; ``cycled`` is told of every plan and how long its cycle took."""
+        self._writer, self._observer, self._grid, self._driver = writer, observer, grid, driver
+        self._sites, self._clock, self._settings, self._cycled = sites, clock, settings, cycled
+        self._wake = asyncio.Event()
+        self._why = "start"
+        self._timer = AsyncIOScheduler()
+        self._last: dict[str, tuple[str, str, datetime | None]] = {}
+        self.latest: dict[str, tuple[JobDecision, Plan]] = {}
+        self.latest_snapshot: Snapshot | None = None
+
+    def wake(self, why: str) -> None:
+        """Ask for a cycle soon: a submission, an end, a cancel, new grid data."""
+        self._why = why
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Cycle until cancelled."""
+        self._timer.add_job(self.wake, "interval", seconds=self._settings.tick_s, args=["tick"])
+        self._timer.start()
+        self._wake.set()
+        try:
+            while True:
+                await self._wait()
+                self._wake.clear()
+                took_s = await self._guarded_cycle(self._why)
+                await asyncio.sleep(max(WARM_UP_CYCLES_S, REST_FACTOR * took_s))
+        finally:
+            self._timer.shutdown(wait=False)
+
+    async def _wait(self) -> None:
+        """Until somebody wakes us or the next review is due, whichever comes first."""
+        due = min((d.next_review_at for d, _ in self.latest.values()), default=None)
+        timeout_s = None if due is None else max(0.05, self._clock.wall_until(due))
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout_s)
+        except TimeoutError:
+            self._why = "review"
+
+    async def _guarded_cycle(self, why: str) -> float:
+        """A cycle whose failure is logged and tried again at the next tick: the daemon outlives it."""
+        begun = time.perf_counter()
+        try:
+            await self.cycle(why)
+        except Exception:
+            log.exception("cycle_failed", trigger=why)
+        return time.perf_counter() - begun
+
+    async def cycle(self, why: str) -> Plan:
+        """Observe, decide, apply once."""
+        begun = time.perf_counter()
+        now = self._clock.now()
+        forecasts = self._grid.forecasts(now, self._settings.slot_s)
+        sites = list(self._sites.values())
+        snapshot, rows = await self._writer.read(
+            lambda c: self._observer.snapshot(c, now=now, sites=sites, forecasts=forecasts)
+        )
+        plan = await asyncio.to_thread(decide, snapshot)
+        self.latest_snapshot = snapshot
+        elapsed_ms = (time.perf_counter() - begun) * 1000
+        await self._apply(plan, rows, why, elapsed_ms)
+        self._cycled(plan, time.perf_counter() - begun)
+        return plan
+
+    async def _apply(self, plan: Plan, rows: dict[str, RowMapping], why: str, elapsed_ms: float) -> None:
+        changed = [d for d in plan.decisions if self._is_news(d)]
+        plan_id = f"p-{int(plan.made_at.timestamp()):x}-{secrets.token_hex(3)}"
+        reviews = [_review(d, rows[d.job_id]) for d in plan.decisions]
+        reviews = [r for r in reviews if _differs(r, rows[str(r["id"])])]
+
+        def record(connection: Connection) -> None:
+            if changed:
+                plans.record(
+                    connection,
+                    plan_id=plan_id,
+                    at=plan.made_at,
+                    trigger=why,
+                    jobs_count=len(plan.decisions),
+                    elapsed_ms=elapsed_ms,
+                    grid=plan.grid,
+                    decisions=[_stored(d) for d in changed],
+                )
+            plans.review(connection, reviews)
+
+        if changed or reviews:
+            await self._writer.run(record)
+        self.latest = {d.job_id: (d, plan) for d in plan.decisions}
+        self._last = {d.job_id: _gist(d) for d in plan.decisions}
+        acting = [d for d in plan.decisions if d.action in {Action.START, Action.SUSPEND}]
+        for decision in acting:
+            await self._act(decision, plan_id)
+        if acting:
+            asyncio.get_running_loop().create_task(self._driver.drive_all())
+
+    def _is_news(self, decision: JobDecision) -> bool:
+        return self._last.get(decision.job_id) != _gist(decision)
+
+    async def _act(self, decision: JobDecision, plan_id: str) -> None:
+        """Record one intent; the transaction checks it against the store as it is now."""
+        now = self._clock.now()
+        try:
+            await self._writer.run(lambda c: self._intend(c, decision, plan_id, now))
+        except Conflict as error:
+            # The plan was stale: the store has moved on, and the next cycle sees it.
+            log.info("plan_step_dropped", job=decision.job_id, action=decision.action, why=error.message)
+
+    def _intend(self, connection: Connection, decision: JobDecision, plan_id: str, now: datetime) -> None:
+        if decision.action == Action.SUSPEND:
+            live = attempts.live_of(connection, decision.job_id)
+            if live is not None:
+                attempts.ask_stop(
+                    connection,
+                    live["id"],
+                    intent="suspend",
+                    at=now,
+                    actor=ACTOR,
+                    reason=decision.reason,
+                    plan_id=plan_id,
+                )
+            return
+        chosen = decision.chosen
+        row = jobs.get(connection, decision.job_id)
+        if chosen is None or row["held_by"] is not None:
+            return
+        attempts.begin(
+            connection,
+            decision.job_id,
+            site=chosen.site,
+            fence=secrets.token_hex(8),
+            resources=self._observer.spec(decision.job_id).resources,
+            at=now,
+            actor=ACTOR,
+            reason=decision.reason,
+            plan_id=plan_id,
+        )
+
+
+def _gist(decision: JobDecision) -> tuple[str, str, datetime | None]:
+    """What makes a decision news: what is done, why, and where the chosen placement begins."""
+    chosen = decision.chosen
+    start = chosen.start if chosen is not None and decision.action == Action.WAIT else None
+    return decision.action, decision.reason.code, start
+
+
+def _stored(decision: JobDecision) -> dict[str, object]:
+    return {
+        "job_id": decision.job_id,
+        "action": decision.action.value,
+        "reason_code": decision.reason.code.value,
+        "data": decision_to_dict(decision),
+    }
+
+
+def _review(decision: JobDecision, row: RowMapping) -> dict[str, object]:
+    """What the plan says about a job, in the columns of the job."""
+    chosen = decision.chosen
+    first = row["first_reason_code"] is None
+    earliest = min((c.start for c in decision.candidates), default=None)
+    return {
+        "id": decision.job_id,
+        "seen_state": row["state"],
+        "next_review_at": decision.next_review_at,
+        "reason_code": decision.reason.code.value,
+        "reason_facts": decision.reason.facts,
+        "planned_start_at": chosen.start if chosen else None,
+        "planned_finish_at": chosen.finish if chosen else None,
+        "planned_g": chosen.emissions_g if chosen else None,
+        "planned_saving_g": decision.saving_g,
+        "first_reason_code": decision.reason.code.value if first else row["first_reason_code"],
+        "first_reason_facts": decision.reason.facts if first else row["first_reason_facts"],
+        "first_feasible_at": row["first_feasible_at"] or earliest,
+    }
+
+
+def _differs(review: dict[str, object], row: RowMapping) -> bool:
+    return any(row[name] != review[name] for name in plans.REVIEWED)

@@ -1,0 +1,136 @@
+"""Builds the snapshot: rows of the store, what is known of the grid, and the sites as they are."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, RowMapping
+
+from lowtide.scheduler.control.sites import SiteRuntime
+from lowtide.scheduler.model.job import JobId, JobSpec, Urgency
+from lowtide.scheduler.model.lifecycle import JobState
+from lowtide.scheduler.model.plan import GridForecast, JobView, SiteView, Snapshot
+from lowtide.scheduler.model.site import Queue, Site
+from lowtide.scheduler.settings import Settings
+from lowtide.scheduler.store import attempts, jobs
+
+OVERRUN_SHARE = 0.1
+"""A job past its expected run time is planned with a tenth of it still to go; it is never killed for it."""
+MAX_DIRTY_STOPS = 1
+"""After one stop without a checkpoint a job is no longer suspended for carbon: it would lose its work again."""
+FALLBACK_QUEUE = Queue(name="(unconfigured)", policy="asap")
+"""For jobs whose queue has left the settings: they run, with nothing added."""
+
+
+class Observer:
+    """Reads snapshots; specs never change, so they are read once."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the settings."""
+        self._settings = settings
+        self._specs: dict[str, JobSpec] = {}
+        self.queues = {q.name: q.queue() for q in settings.queues}
+
+    def snapshot(
+        self,
+        connection: Connection,
+        *,
+        now: datetime,
+        sites: Iterable[SiteRuntime],
+        forecasts: dict[str, GridForecast],
+    ) -> tuple[Snapshot, dict[str, RowMapping]]:
+        """The snapshot at ``now``, and the job rows that it was made of by id."""
+        rows = jobs.open_jobs(connection)
+        self._learn(connection, rows)
+        live = {row["job_id"]: row for row in attempts.live(connection)}
+        site_views = tuple(self._site(runtime, live.values()) for runtime in sites)
+        views = tuple(self._job(row, live.get(row["id"]), now, site_views) for row in rows)
+        queues = dict(self.queues)
+        queues |= {v.queue: FALLBACK_QUEUE for v in views if v.queue not in queues}
+        shot = Snapshot(
+            now=now, jobs=views, sites=site_views, queues=queues, forecasts=forecasts, slot_s=self._settings.slot_s
+        )
+        return shot, {row["id"]: row for row in rows}
+
+    def _learn(self, connection: Connection, rows: list[RowMapping]) -> None:
+        ids = {row["id"] for row in rows}
+        self._specs = {i: spec for i, spec in self._specs.items() if i in ids}
+        self._specs |= jobs.specs_of(connection, ids - self._specs.keys())
+
+    def spec(self, job_id: str) -> JobSpec:
+        """The spec of a job of the last snapshot."""
+        return self._specs[job_id]
+
+    @staticmethod
+    def _site(runtime: SiteRuntime, live: Iterable[RowMapping]) -> SiteView:
+        here = [row for row in live if row["site"] == runtime.site.name]
+        return SiteView(
+            site=runtime.site,
+            reachable=runtime.reachable,
+            used_gpus=sum(row["gpus"] for row in here),
+            used_cpus=sum(row["cpus"] for row in here),
+        )
+
+    def _job(self, row: RowMapping, live: RowMapping | None, now: datetime, sites: tuple[SiteView, ...]) -> JobView:
+        spec = self._specs[row["id"]]
+        suspendable = spec.interruptible and row["dirty_stops"] < MAX_DIRTY_STOPS
+        return JobView(
+            job_id=JobId(row["id"]),
+            queue=row["queue"],
+            urgency=Urgency(row["urgency"]),
+            state=JobState(row["state"]),
+            submitted_at=row["submitted_at"],
+            resources=spec.resources,
+            remaining_s=remaining_s(spec, row, live, now),
+            power_w=power_w(spec, self._settings),
+            latest_finish_at=row["latest_finish_at"],
+            has_deadline=spec.deadline_at is not None,
+            not_before=max((m for m in (spec.begin_at, row["not_before"]) if m), default=None),
+            allowed_sites=tuple(s.site.name for s in sites if allows(spec, s.site)),
+            suspendable=suspendable,
+            suspensions=row["suspensions"],
+            held=row["held_by"] is not None,
+            forced=row["forced_by"] is not None,
+            site=live["site"] if live else None,
+            running_since=live["started_at"] if live else None,
+            pinned_start_at=row["planned_start_at"],
+        )
+
+    def imagined(self, spec: JobSpec, now: datetime, sites: tuple[SiteView, ...], urgency: Urgency) -> JobView:
+        """A job that has not been submitted, for a dry run."""
+        queue = self.queues.get(spec.queue, FALLBACK_QUEUE)
+        return JobView(
+            job_id=JobId("(this-job)"),
+            queue=spec.queue,
+            urgency=urgency,
+            state=JobState.QUEUED,
+            submitted_at=now,
+            resources=spec.resources,
+            remaining_s=spec.duration_s,
+            power_w=power_w(spec, self._settings),
+            latest_finish_at=spec.latest_finish(now, queue.patience_s),
+            has_deadline=spec.deadline_at is not None,
+            not_before=spec.begin_at,
+            allowed_sites=tuple(s.site.name for s in sites if allows(spec, s.site)),
+            suspendable=spec.interruptible,
+        )
+
+
+def allows(spec: JobSpec, site: Site) -> bool:
+    """Whether the job's residency lets it run at the site; a site without a jurisdiction matches none (INV-08)."""
+    return not spec.residency or site.jurisdiction in spec.residency
+
+
+def power_w(spec: JobSpec, settings: Settings) -> float:
+    """The power that is planned with: declared, else defaults for the resources."""
+    if spec.power_w is not None:
+        return spec.power_w
+    return spec.resources.gpus * settings.gpu_power_w + spec.resources.cpus * settings.cpu_power_w
+
+
+def remaining_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: datetime) -> float:
+    """Run time still expected, in clock seconds; after an overrun a share of the estimate, never zero."""
+    ran = timedelta(0)
+    if live is not None and live["started_at"] is not None:
+        ran = now - live["started_at"]
+    left_s = spec.duration_s - row["done_s"] - ran.total_seconds()
+    return float(max(left_s, OVERRUN_SHARE * spec.duration_s))

@@ -1,0 +1,65 @@
+"""The capacity timeline sells whole slots and never the same one twice."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from lowtide.policies.problem import SlotGrid
+from lowtide.policies.timeline import Timeline
+from tests.builders import NOON
+
+
+def a_timeline(*, gpus: int = 4, cpus: int = 8, slots: int = 8, offset_s: float = 0.0) -> Timeline:
+    grid = SlotGrid.covering(NOON + timedelta(seconds=offset_s), 900.0, slots * 900.0)
+    free = np.ones((2, grid.count), dtype=np.int64)
+    return Timeline(free * gpus, free * cpus, grid.slot_at, grid.slots_until)
+
+
+def test_a_sale_takes_every_slot_that_the_run_touches() -> None:
+    timeline = a_timeline()
+    timeline.sell(0, ((900.0, 2000.0),), 3, 2)
+    assert timeline.free_gpus[0, :5].tolist() == [4, 1, 1, 4, 4]
+    assert timeline.free_cpus[0, :5].tolist() == [8, 6, 6, 8, 8]
+    assert timeline.free_gpus[1].min() == 4
+
+
+def test_a_run_that_ends_on_an_edge_leaves_the_next_slot_free() -> None:
+    timeline = a_timeline()
+    timeline.sell(0, ((0.0, 900.0),), 4, 1)
+    assert timeline.free_gpus[0, :2].tolist() == [0, 4]
+
+
+def test_giving_back_undoes_a_sale() -> None:
+    timeline = a_timeline(offset_s=100.0)
+    timeline.sell(1, ((0.0, 3000.0), (4000.0, 5000.0)), 2, 2)
+    timeline.give_back(1, ((0.0, 3000.0), (4000.0, 5000.0)), 2, 2)
+    assert (timeline.free_gpus == 4).all()
+    assert (timeline.free_cpus == 8).all()
+
+
+@pytest.mark.parametrize(("gpus", "cpus", "fits"), [(2, 1, True), (3, 1, False), (1, 7, True), (1, 8, False)])
+def test_a_span_fits_only_where_gpus_and_cpus_are_left(gpus: int, cpus: int, fits: bool) -> None:  # noqa: FBT001 - a table
+    timeline = a_timeline()
+    timeline.sell(0, ((1800.0, 2700.0),), 2, 1)
+    assert timeline.fits(0, ((0.0, 3600.0),), gpus, cpus) is fits
+
+
+def test_a_copy_is_sold_on_its_own() -> None:
+    timeline = a_timeline()
+    timeline.copy().sell(0, ((0.0, 900.0),), 4, 4)
+    assert timeline.free_gpus.min() == 4
+
+
+def test_slots_are_aligned_to_the_epoch_and_the_current_one_begins_now() -> None:
+    grid = SlotGrid.covering(NOON + timedelta(minutes=5), 900.0, 3600.0)
+    assert grid.edges_s[:3].tolist() == [0.0, 600.0, 1500.0]
+    assert grid.at(float(grid.edges_s[1])) == NOON + timedelta(minutes=15)
+    assert [grid.slot_at(s) for s in (0.0, 599.9, 600.0, 1500.0)] == [0, 0, 1, 2]
+    assert [grid.slots_until(s) for s in (0.0, 600.0, 601.0, 1500.0)] == [1, 1, 2, 2]
+
+
+def test_a_now_on_an_edge_has_a_whole_first_slot() -> None:
+    grid = SlotGrid.covering(NOON, 900.0, 3600.0)
+    assert grid.first_s == 900.0
+    assert grid.count == 4
