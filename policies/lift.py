@@ -7,7 +7,7 @@ is asked, so that capacity always holds (INV-07).
 
 from collections.abc import Callable
 
-from lowtide.policies.guard import bar_g, doubt_g
+from lowtide.policies.guard import NOISE, bar_g, doubt_g
 from lowtide.policies.offer import Offer
 from lowtide.policies.problem import Choice, Placement, Problem, Request
 from lowtide.policies.timeline import Timeline
@@ -16,11 +16,8 @@ Rule = Callable[[Offer], Placement | None]
 """What one job wants; None when it wants nothing but the baseline."""
 
 SUSPEND_BAR = 1.5
-"""How much higher than the guard's bar the gain of interrupting must be (INV-13): a job that has been
-suspended goes on once the saving falls below HOLD_BAR, so the two must lie well apart."""
-
-HOLD_BAR = 0.5
-"""A promised start is kept while it still saves this share of the bar."""
+"""How much higher than the guard's bar the gain of interrupting must be: stopping costs work already warm,
+going on costs nothing, so the two bars must lie apart (INV-13)."""
 
 
 MOST_OTHERS = 3
@@ -105,7 +102,7 @@ def _guarded(offer: Offer, best: Placement, rule: Rule) -> Placement:
 
 
 def _steady(offer: Offer, chosen: Placement, rule: Rule) -> Placement:
-    """Keep the start that was promised unless another brings a real gain (INV-13)."""
+    """Keep the start that was promised while it saves at all, unless another brings a real gain (INV-13)."""
     promised = _promise(offer, rule)
     baseline = offer.baseline
     if promised is None or baseline is None or promised.start_s == chosen.start_s:
@@ -115,8 +112,8 @@ def _steady(offer: Offer, chosen: Placement, rule: Rule) -> Placement:
         return chosen
     if promised.start_s <= baseline.start_s:
         return baseline
-    saving, _, bar = margin_g(offer, promised, baseline)
-    return promised if saving > HOLD_BAR * bar else chosen
+    saves = baseline.cost_g - promised.cost_g > NOISE * baseline.cost_g
+    return promised if saves else chosen
 
 
 def _promise(offer: Offer, rule: Rule) -> Placement | None:

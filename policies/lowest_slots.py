@@ -25,12 +25,22 @@ class LowestSlots(BaseModel):
 
 def _cheapest_pieces(offer: Offer) -> Placement | None:
     request = offer.request
-    if request.running_at is not None and not request.suspensions_left:
-        return None
-    whole = offer.cheapest()
+    if request.running_at is not None:
+        return _stop_now(offer) if request.suspensions_left else None
     if offer.is_guarded or not request.suspensions_left:
-        return whole
-    pieces = interrupted(offer)
-    if pieces is None or (whole is not None and whole.cost_g <= pieces.cost_g):
-        return whole
-    return pieces
+        return offer.cheapest()
+    return _cheaper(offer.cheapest(), interrupted(offer))
+
+
+def _stop_now(offer: Offer) -> Placement | None:
+    """The best plan that pauses a running job now, unless a later pause, or none, is cheaper."""
+    pause = _cheaper(offer.cheapest(), interrupted(offer))
+    later = _cheaper(offer.baseline, interrupted(offer.going_on()))
+    return offer.baseline if pause is None or _cheaper(later, pause) is later else pause
+
+
+def _cheaper(first: Placement | None, second: Placement | None) -> Placement | None:
+    """The one of less cost; of equals the first."""
+    if first is None or (second is not None and second.cost_g < first.cost_g):
+        return second
+    return first

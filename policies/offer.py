@@ -5,6 +5,7 @@ keeps its arrays to the columns that can matter, so that a queue of 10,000 jobs 
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -127,11 +128,11 @@ class Offer:
         cost = self.costs()
         if not cost.size:
             return None
-        least = cost.min(axis=0)
-        columns = np.flatnonzero(least < math.inf)
-        if not columns.size:
+        column = cost.shape[1] - 1
+        while column >= 0 and float(cost[:, column].min()) == math.inf:
+            column -= 1
+        if column < 0:
             return None
-        column = int(columns[-1])
         return self._window_of(int(cost[:, column].argmin()), column)
 
     def cheapest_elsewhere(self, site: int, most: int) -> list[Placement]:
@@ -148,6 +149,13 @@ class Offer:
         """The same offer for a job that must begin in ``slot``."""
         other = self._copy()
         other.first = slot
+        return other
+
+    def going_on(self) -> "Offer":
+        """For a running job: the same offer when its work simply goes on in the current slot."""
+        other = self._copy()
+        other.request = replace(self.request, running_at=None, resume_s=0.0)
+        other.first = other.first_column = 0
         return other
 
     def guarded(self) -> "Offer":

@@ -15,6 +15,14 @@ from lowtide.scheduler.model.job import Urgency, check_id
 from lowtide.scheduler.model.site import Queue, Site
 
 
+def default_data_dir() -> Path:
+    """``$LOWTIDE_DATA_DIR``, else the XDG data home."""
+    if explicit := os.environ.get("LOWTIDE_DATA_DIR"):
+        return Path(explicit)
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local/share")
+    return Path(base) / "lowtide"
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -105,7 +113,7 @@ DEFAULT_GRIDS = (GridSettings(name="neso"), GridSettings(name="recorded"), GridS
 class Settings(_Strict):
     """Everything an administrator can set."""
 
-    data_dir: Path = Field(default_factory=lambda: default_data_dir())
+    data_dir: Path = Field(default_factory=default_data_dir)
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(8470, description="0 picks a free one")
     sites: tuple[SiteSettings, ...] = ()
@@ -134,14 +142,6 @@ class Settings(_Strict):
                 message = f"{what} {', '.join(sorted(doubled))} is configured twice"
                 raise ValueError(message)
         return self
-
-
-def default_data_dir() -> Path:
-    """``$LOWTIDE_DATA_DIR``, else the XDG data home."""
-    if explicit := os.environ.get("LOWTIDE_DATA_DIR"):
-        return Path(explicit)
-    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local/share")
-    return Path(base) / "lowtide"
 
 
 def load(path: Path | None, **overrides: object) -> Settings:

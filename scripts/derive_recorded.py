@@ -1,9 +1,10 @@
-"""Derive the recorded GB days that lowtide ships from the collected snapshots; run once, by hand.
+"""Derive the grid data that lowtide ships from the collected tables; run once, by hand.
 
-    python scripts/derive_recorded.py FOLDER_WITH_GB_CSVS connectors/grid/data
+    python scripts/derive_recorded.py FOLDER_WITH_GB_CSVS STATIC_INTENSITY.csv connectors/grid/data
 
-Our format is one JSON object: half-hourly actuals from ``start``, and forecasts as issued, each known from
-``known`` on. All numbers are g CO2/kWh as published; nothing is interpolated.
+The recorded days of Great Britain become one JSON object: half-hourly actuals from ``start``, and forecasts as
+issued, each known from ``known`` on. The yearly averages become one row per country. All numbers are g CO2/kWh
+as published; nothing is interpolated, and the same input gives the same bytes.
 """
 
 import csv
@@ -11,14 +12,17 @@ import gzip
 import json
 import sys
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 HALF_HOUR = timedelta(minutes=30)
+OLDEST_YEAR = 2015
+"""An average of before it tells nothing of a grid of today; one country's latest is from 2009."""
 
 
 def moment(text: str) -> datetime:
     """``2023-03-14T00:00Z`` to an aware moment."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return datetime.fromisoformat(text)
 
 
 def stamp(when: datetime) -> str:
@@ -31,7 +35,7 @@ def actuals(path: Path) -> tuple[str, list[int]]:
     with path.open() as file:
         rows = list(csv.DictReader(file))
     times = [moment(row["from_utc"]) for row in rows]
-    if any(later - earlier != HALF_HOUR for earlier, later in zip(times, times[1:], strict=False)):
+    if any(later - earlier != HALF_HOUR for earlier, later in pairwise(times)):
         message = f"{path} has a gap"
         raise SystemExit(message)
     return stamp(times[0]), [int(row["actual_g_per_kwh"]) for row in rows]
@@ -44,10 +48,13 @@ def forecasts(path: Path) -> list[dict[str, object]]:
         for row in csv.DictReader(file):
             issued = moment(row["issued_utc"])
             issues.setdefault(issued, []).append((moment(row["from_utc"]), int(row["forecast_g_per_kwh"])))
-    told = []
+    told: list[dict[str, object]] = []
     for issued in sorted(issues):
         slot = issued.replace(minute=issued.minute // 30 * 30)
         points = sorted(issues[issued])
+        if any(later - earlier != HALF_HOUR for (earlier, _), (later, _) in pairwise(points)):
+            message = f"{path}: the issue of {issued} has a gap"
+            raise SystemExit(message)
         told.append(
             {
                 "known": stamp(slot + HALF_HOUR),
@@ -58,9 +65,17 @@ def forecasts(path: Path) -> list[dict[str, object]]:
     return told
 
 
+def yearly(path: Path) -> str:
+    """The yearly table as shipped."""
+    with path.open() as file:
+        rows = [row for row in csv.DictReader(file) if int(row["year"]) >= OLDEST_YEAR]
+    lines = [f"{row['iso3']},{row['year']},{float(row['g_per_kwh']):g}" for row in rows]
+    return "\n".join(["zone,year,g_per_kwh", *lines, ""])
+
+
 def main() -> None:
-    """Write the data file with fixed bytes."""
-    source, target = Path(sys.argv[1]), Path(sys.argv[2])
+    """Write the data files with fixed bytes."""
+    source, averages, target = (Path(name) for name in sys.argv[1:4])
     start, values = actuals(source / "gb_actual.csv")
     whole = {
         "zone": "GB",
@@ -70,6 +85,7 @@ def main() -> None:
     }
     text = json.dumps(whole, separators=(",", ":")).encode()
     (target / "gb_2023-03.json.gz").write_bytes(gzip.compress(text, 9, mtime=0))
+    (target / "yearly.csv").write_text(yearly(averages))
 
 
 if __name__ == "__main__":

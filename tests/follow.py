@@ -58,7 +58,7 @@ class World:
         sites = []
         for site in self.sites:
             held = [v.resources for v in views if v.state in LIVE and v.site == site.name]
-            sites.append(SiteView(site, True, sum(r.gpus for r in held), sum(r.cpus for r in held)))  # noqa: FBT003 - a fact of the test
+            sites.append(SiteView(site, True, sum(r.gpus for r in held), sum(r.cpus for r in held)))
         return Snapshot(self.now, views, tuple(sites), self.queues, self.forecasts(self.now), self.slot_s)
 
     def _arrive(self) -> None:

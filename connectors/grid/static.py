@@ -12,16 +12,8 @@ from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
 
 DATA = Path(__file__).parent / "data" / "yearly.csv"
+COUNTRIES = Path(__file__).parent / "data" / "countries.csv"
 ATTRIBUTION = "Data: Ember (2025), Energy Institute - processed by Our World in Data, CC BY 4.0"
-ISO2 = {
-    "AT": "AUT", "AU": "AUS", "BE": "BEL", "BR": "BRA", "CA": "CAN", "CH": "CHE", "CN": "CHN", "CZ": "CZE",
-    "DE": "DEU", "DK": "DNK", "EE": "EST", "ES": "ESP", "FI": "FIN", "FR": "FRA", "GB": "GBR", "GR": "GRC",
-    "HR": "HRV", "HU": "HUN", "IE": "IRL", "IL": "ISR", "IN": "IND", "IS": "ISL", "IT": "ITA", "JP": "JPN",
-    "KR": "KOR", "LT": "LTU", "LU": "LUX", "LV": "LVA", "MX": "MEX", "NL": "NLD", "NO": "NOR", "NZ": "NZL",
-    "PL": "POL", "PT": "PRT", "RO": "ROU", "RS": "SRB", "SE": "SWE", "SG": "SGP", "SI": "SVN", "SK": "SVK",
-    "TR": "TUR", "TW": "TWN", "UA": "UKR", "US": "USA", "ZA": "ZAF",
-}  # fmt: skip
-"""Two-letter codes that grid zones use, to the three-letter ones of the data."""
 
 
 class Static:
@@ -35,16 +27,24 @@ class Static:
         with DATA.open() as file:
             return {row["zone"]: (int(row["year"]), float(row["g_per_kwh"])) for row in csv.DictReader(file)}
 
+    @cached_property
+    def _iso2(self) -> dict[str, str]:
+        """Two-letter codes, as grid zones use them, to the three-letter ones of the data."""
+        with COUNTRIES.open() as file:
+            return {row["iso2"]: row["iso3"] for row in csv.DictReader(file)}
+
     def zones(self) -> tuple[str, ...]:
-        """All countries, by three letters and where common by two."""
-        return (*self._table, *(short for short, long in ISO2.items() if long in self._table))
+        """All countries, by three letters and by two."""
+        return (*self._table, *self._iso2)
 
     async def actual(self, zone: str, start: datetime, end: datetime, now: datetime) -> Series:
         """The country's average as one point of kind ``static`` over the time asked for."""
-        code = ISO2.get(zone, zone)
+        code = self._iso2.get(zone, zone)
         if code not in self._table:
             message = f"no yearly average is known for zone {zone!r}."
             raise GridFailure(GridFailureKind.UNKNOWN_ZONE, message, fix="Use an ISO 3166 country code.")
+        if end <= start:
+            raise GridFailure(GridFailureKind.NO_DATA, f"the time from {start} to {end} is empty.")
         year, g_per_kwh = self._table[code]
         return Series(
             source=self.name,

@@ -16,7 +16,7 @@ A checkpoint is a directory ``ckpt-<seq>-<attempt>`` with the state and a manife
 written under another name, synced and renamed, so a half-written one is never seen.
 """
 
-import hashlib
+import contextlib
 import json
 import math
 import os
@@ -31,11 +31,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lowtide.connectors.jobside import record
+from lowtide.connectors.jobside import directory, record
+from lowtide.connectors.jobside.directory import CLAIM, MANIFEST, STATE
 
 KEEP = 2
-STATE, MANIFEST, CLAIM = "state.pkl", "manifest.json", "fence"
 SUSPEND_FLAG, SUSPENDED_MARK, RESULTS = "suspend", "suspended", "results.json"
+SCRATCH = ".new-"
+FLAG_WAIT_S = 0.5
+"""How long a forked worker that gets SIGTERM waits for the suspend flag before it dies of the signal. The
+cluster signals the runner first and every descendant within milliseconds of it."""
 
 
 class StaleAttempt(RuntimeError):
@@ -64,23 +68,47 @@ class Session:
         dump: Callable[[Any, Path], None] = dump_pickle,
         load: Callable[[Path], Any] = load_pickle,
         clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Read the runner's environment; ``dump`` and ``load`` replace pickle (torch.save, ...)."""
-        self._dump, self._load, self._clock = dump, load, clock
+        """Read the runner's environment; ``dump`` and ``load`` replace pickle (torch.save, ...).
+
+        Args:
+            environ: the environment that the runner gave to the program.
+            dump: writes a state to a path.
+            load: reads it back.
+            clock: Unix seconds, for the manifest.
+            elapsed: seconds that never jump, for the checkpoint interval.
+
+        Raises:
+            StaleAttempt: a newer attempt of this job owns the checkpoints.
+
+        """
+        self._dump, self._load, self._clock, self._elapsed = dump, load, clock, elapsed
         self._fence = environ.get("LOWTIDE_FENCE", "")
         self._attempt = environ.get("LOWTIDE_ATTEMPT_ID", "")
         self._number = int(environ.get("LOWTIDE_FENCE_NUMBER") or 0)
         self._interval_s = float(environ.get("LOWTIDE_CHECKPOINT_INTERVAL_S") or math.inf)
-        directory, control = environ.get("LOWTIDE_CHECKPOINT_DIR"), environ.get("LOWTIDE_CONTROL_DIR")
-        self._root = Path(directory) if directory else None
+        root, control = environ.get("LOWTIDE_CHECKPOINT_DIR"), environ.get("LOWTIDE_CONTROL_DIR")
+        self._root = Path(root) if root else None
         self._control = Path(control) if control else None
-        self._saved_at_s = clock()
+        self._saved_at_s = elapsed()
         self._asked = False
+        self._pid = os.getpid()
+        self._damaged: set[Path] = set()
+        self._replaced: Any = None
+        self._handler = self._note_term  # one object: a bound method is a new one at each look
         self.resumed = False
         if self._root is not None:
             self._root.mkdir(parents=True, exist_ok=True)
-            self._claim()
+            self._claim(self._root)
         self._watch()
+
+    def close(self) -> None:
+        """Give SIGTERM back to whom it belonged, unless a stop is under way: a second signal must not hurt it."""
+        in_main = threading.current_thread() is threading.main_thread()
+        ours = in_main and signal.getsignal(signal.SIGTERM) is self._handler
+        if ours and not self.asked:
+            signal.signal(signal.SIGTERM, self._replaced)
 
     # ---- asking ----
 
@@ -94,20 +122,36 @@ class Session:
 
     def _watch(self) -> None:
         """Keep our SIGTERM handler in place: ray.init() replaces handlers that were installed before it."""
-        in_main = threading.current_thread() is threading.main_thread()
-        if self._control is not None and in_main and signal.getsignal(signal.SIGTERM) is not self._on_term:
-            self._on_term = self._note_term
-            signal.signal(signal.SIGTERM, self._on_term)
+        if self._control is None or threading.current_thread() is not threading.main_thread():
+            return
+        if signal.getsignal(signal.SIGTERM) is not self._handler:
+            replaced = signal.signal(signal.SIGTERM, self._handler)
+            self._replaced = signal.SIG_DFL if replaced is None else replaced
 
-    def _note_term(self, _number: int, _frame: object) -> None:
-        self._asked = True
+    def _note_term(self, number: int, _frame: object) -> None:
+        if os.getpid() == self._pid:
+            self._asked = True
+        elif not self._worker_is_needed():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
-    _on_term: Any = None
+    def _worker_is_needed(self) -> bool:
+        """A forked worker (a data loader) lives on until the state is saved, but not against its own parent."""
+        assert self._control is not None  # noqa: S101 - the handler is installed only with a runner around
+        deadline_s = time.monotonic() + FLAG_WAIT_S
+        while not (self._control / SUSPEND_FLAG).exists():
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(0.01)
+        return not (self._control / SUSPENDED_MARK).exists()
 
     # ---- saving ----
 
     def save_if_asked(self, state: Any) -> bool:
         """Save when lowtide asks to suspend, or when the checkpoint interval has passed.
+
+        A disk that refuses the checkpoint does not end the training: it is told on stderr, the checkpoint
+        before stays, and the next call tries again.
 
         Returns:
             True when the state is safe and the script should return now; False to go on.
@@ -116,122 +160,143 @@ class Session:
             StaleAttempt: a newer attempt of this job exists.
 
         """
-        if self.asked:
-            if self._root is None:
-                return False  # nowhere to save: better to be killed late than to lose the work early
+        if self._root is None:
+            return False  # nowhere to save: better to be killed late than to lose the work early
+        asked = self.asked
+        if not asked and self._elapsed() - self._saved_at_s < self._interval_s:
+            return False
+        try:
             self.save(state)
-            if self._control is not None:
-                (self._control / SUSPENDED_MARK).touch()
-            return True
-        if self._root is not None and self._clock() - self._saved_at_s >= self._interval_s:
-            self.save(state)
-        return False
+        except OSError as error:
+            _warn(f"the checkpoint could not be written ({error}); going on with the one before")
+            self._saved_at_s = self._elapsed()
+            return False
+        if asked and self._control is not None:
+            (self._control / SUSPENDED_MARK).touch()
+        return asked
 
     def save(self, state: Any) -> None:
-        """Write, sync, rename and read back one checkpoint; then drop all but the newest two."""
+        """Write, sync, rename and read back one checkpoint; then drop all but the newest two.
+
+        Raises:
+            StaleAttempt: a newer attempt of this job exists; nothing was written.
+            OSError: the disk is full or failing; the checkpoints before are untouched.
+
+        """
         if self._root is None:
             return
-        self._refuse_if_stale()
-        seq = max((s for s, _ in self._checkpoints()), default=0) + 1
-        scratch = self._root / f".new-{self._attempt}-{os.getpid()}"
+        self._refuse_if_stale(self._root)
+        scratch = self._root / f"{SCRATCH}{self._attempt}-{os.getpid()}"
+        try:
+            manifest = self._write(self._root, scratch, state)
+        except OSError:
+            self._refuse_if_stale(self._root)  # a newer attempt cleared our scratch away: say that instead
+            raise
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        self._saved_at_s = self._elapsed()
+        self._prune(self._root)
+        self._say("checkpoint", {k: manifest[k] for k in ("wall_s", "seq", "size", "sha256")})
+
+    def _write(self, root: Path, scratch: Path, state: Any) -> dict[str, object]:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         self._dump(state, scratch / STATE)
-        manifest = {"seq": seq, "attempt": self._attempt, "number": self._number, **_digest(scratch / STATE)}
-        (scratch / MANIFEST).write_text(json.dumps(manifest))
-        for path in (scratch / STATE, scratch / MANIFEST, scratch):
-            _sync(path)
-        final = self._root / f"ckpt-{seq:06d}-{self._attempt}"
-        scratch.rename(final)
-        _sync(self._root)
-        if not _verified(final):
+        digest = directory.digest(scratch / STATE)
+        directory.sync(scratch / STATE)
+        with directory.locked(root):  # between this look and the rename no newer attempt can claim
+            self._refuse_if_stale(root)
+            seq = max((s for s, _ in directory.checkpoints(root)), default=0) + 1
+            manifest = {"seq": seq, "attempt": self._attempt, "number": self._number, "wall_s": self._clock(), **digest}
+            (scratch / MANIFEST).write_text(json.dumps(manifest))
+            for path in (scratch / MANIFEST, scratch):
+                directory.sync(path)
+            final = root / f"ckpt-{seq:06d}-{self._attempt}"
+            scratch.rename(final)
+            directory.sync(root)
+        if not directory.verified(final):
+            self._damaged.add(final)
             message = f"checkpoint {final.name} does not read back as it was written; the disk may be failing"
             raise OSError(message)
-        self._saved_at_s = self._clock()
-        self._prune()
-        self._say("checkpoint", {"wall_s": self._clock(), **{k: manifest[k] for k in ("seq", "size", "sha256")}})
+        return manifest
 
     def load(self) -> Any | None:
         """The state of the newest checkpoint that verifies, or None when there is none."""
-        for seq, path in reversed(self._checkpoints()):
-            if _verified(path):
+        for _, path in reversed(directory.checkpoints(self._root) if self._root else []):
+            if directory.verified(path):
                 self.resumed = True
                 return self._load(path / STATE)
-            print(f"lowtide: checkpoint {seq} is damaged; the one before is used", file=sys.stderr)  # noqa: T201
+            self._damaged.add(path)
+            _warn(f"checkpoint {path.name} is damaged; the one before it is tried")
         return None
 
     def report(self, **numbers: float) -> None:
-        """Hand results such as ``accuracy=0.93`` to the receipt; only finite numbers are taken."""
-        for name, value in numbers.items():
-            if isinstance(value, bool) or not math.isfinite(float(value)):
-                message = f"{name}={value!r} is no finite number"
-                raise ValueError(message)
-        self._say("result", {"results": {name: float(value) for name, value in numbers.items()}})
+        """Hand results such as ``accuracy=0.93`` to the receipt.
+
+        Raises:
+            ValueError: a value is not a finite number.
+
+        """
+        taken = {name: _finite(name, value) for name, value in numbers.items()}
+        self._say("result", {"results": taken})
         if self._control is not None:
             path = self._control / RESULTS
             known = json.loads(path.read_text()) if path.exists() else {}
-            path.write_text(json.dumps({**known, **{k: float(v) for k, v in numbers.items()}}))
+            scratch = path.with_suffix(".new")
+            scratch.write_text(json.dumps({**known, **taken}))
+            scratch.replace(path)
 
     def _say(self, kind: str, values: dict[str, object]) -> None:
+        """Tell the log; the runner tells the same at the end, so a closed log loses nothing."""
         if self._fence:
-            sys.stdout.flush()
-            record.write(self._fence, kind, values)
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                record.write(self._fence, kind, values)
 
     # ---- directories ----
 
-    def _checkpoints(self) -> list[tuple[int, Path]]:
-        assert self._root is not None  # noqa: S101 - callers have checked
-        found = []
-        for path in self._root.glob("ckpt-*-*"):
-            seq = path.name.split("-", 2)[1]
-            if seq.isdigit():
-                found.append((int(seq), path))
-        return sorted(found)
-
-    def _prune(self) -> None:
-        for _, path in self._checkpoints()[:-KEEP]:
+    def _prune(self, root: Path) -> None:
+        """Keep the newest two that are sound: a damaged one would push out the one to fall back to."""
+        sound = [path for _, path in directory.checkpoints(root) if path not in self._damaged]
+        for path in {*sound[:-KEEP], *self._damaged}:
             shutil.rmtree(path, ignore_errors=True)
 
-    def _claim(self) -> None:
+    def _claim(self, root: Path) -> None:
         """Fence off earlier attempts: the highest number that was ever here owns the directory (INV-02)."""
-        self._refuse_if_stale()
-        assert self._root is not None  # noqa: S101
-        scratch = self._root / f".{CLAIM}-{os.getpid()}"
-        scratch.write_text(str(self._number))
-        _sync(scratch)
-        scratch.rename(self._root / CLAIM)
+        with directory.locked(root):
+            self._refuse_if_stale(root)
+            scratch = root / f".{CLAIM}-{os.getpid()}"
+            scratch.write_text(str(self._number))
+            directory.sync(scratch)
+            scratch.rename(root / CLAIM)
+            directory.sync(root)
+        for left in root.glob(f"{SCRATCH}*"):
+            if not left.name.startswith(f"{SCRATCH}{self._attempt}-"):  # of an attempt that was killed while it wrote
+                shutil.rmtree(left, ignore_errors=True)
 
-    def _refuse_if_stale(self) -> None:
-        assert self._root is not None  # noqa: S101
-        claim = self._root / CLAIM
-        owner = int(claim.read_text() or 0) if claim.exists() else 0
+    def _refuse_if_stale(self, root: Path) -> None:
+        owner = directory.owner(root)
         if owner > self._number:
-            message = f"attempt {self._attempt} may not write: attempt number {owner} owns the checkpoints"
+            message = (
+                f"attempt {self._attempt or '(unnamed)'} (number {self._number}) may not write: attempt number {owner} "
+                f"owns {root}. Only the newest attempt of a job saves checkpoints; stop this process."
+            )
             raise StaleAttempt(message)
 
 
-def _digest(path: Path) -> dict[str, object]:
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            sha.update(block)
-    return {"size": path.stat().st_size, "sha256": sha.hexdigest()}
-
-
-def _verified(path: Path) -> bool:
+def _finite(name: str, value: object) -> float:
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        return _digest(path / STATE) == {"size": manifest["size"], "sha256": manifest["sha256"]}
-    except (OSError, ValueError, KeyError):
-        return False
+        number = float(value)  # type: ignore[arg-type]  # numpy scalars and 0-d tensors are welcome
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool | str) or not math.isfinite(number):
+        message = f"{name}={value!r} is no finite number; report takes numbers such as accuracy=0.93"
+        raise ValueError(message)
+    return number
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _warn(sentence: str) -> None:
+    print(f"lowtide: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 @contextmanager
@@ -239,4 +304,8 @@ def session(
     *, dump: Callable[[Any, Path], None] = dump_pickle, load: Callable[[Path], Any] = load_pickle
 ) -> Iterator[Session]:
     """Open the job's checkpoints; an exception of the script passes through unchanged."""
-    yield Session(dict(os.environ), dump=dump, load=load)
+    opened = Session(dict(os.environ), dump=dump, load=load)
+    try:
+        yield opened
+    finally:
+        opened.close()

@@ -8,6 +8,7 @@ cpu   RAPL package counters shared by CPU time (measured); else CPU seconds time
 Standard library only: NVML is reached through ctypes, so that nothing need be installed beside the job.
 """
 
+import contextlib
 import ctypes
 import os
 import time
@@ -22,6 +23,8 @@ cores with two threads each: an AMD EPYC 7543 at 225 W for 64 threads gives 3.5,
 that range, so that a modelled footprint errs upwards. Replace it by LOWTIDE_CPU_W_PER_THREAD."""
 
 MEASURED, MODELLED = "measured", "modelled"
+NO_GPU = frozenset({"-1", "none", "void", "NoDevFiles"})
+"""Entries of CUDA_VISIBLE_DEVICES that hide every GPU from there on."""
 
 
 def process_tree(root: int, proc: Path = Path("/proc")) -> set[int]:
@@ -72,12 +75,17 @@ class Rapl:
 
     def __init__(self, root: Path = Path("/sys/class/powercap")) -> None:
         """Find the readable packages; none readable raises OSError."""
-        self._zones = [p for p in sorted(root.glob("intel-rapl:*")) if p.name.count(":") == 1]
+        self._zones = [p for p in sorted(root.glob("intel-rapl:*")) if self._is_package(p)]
         self._last = {zone: self._read(zone, "energy_uj") for zone in self._zones}
         if not self._last:
             raise FileNotFoundError(root)
         self._range = {zone: self._read(zone, "max_energy_range_uj") for zone in self._zones}
         self._total_uj = 0
+
+    @staticmethod
+    def _is_package(zone: Path) -> bool:
+        """Not a part of a package (core, dram), nor "psys": the whole platform would count packages twice."""
+        return zone.name.count(":") == 1 and (zone / "name").read_text().startswith("package")
 
     @staticmethod
     def _read(zone: Path, name: str) -> int:
@@ -159,11 +167,12 @@ class EnergyReader:
         self._begin_s = clock()
         self._w_per_thread = float(environ.get("LOWTIDE_CPU_W_PER_THREAD") or CPU_W_PER_THREAD)
         self._gpu_tdp_w = float(environ.get("LOWTIDE_GPU_TDP_W") or 0.0)
-        self._devices = [d for d in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d.strip()]
+        self.devices = visible_gpus(environ.get("CUDA_VISIBLE_DEVICES", ""))
         self._rapl = self._try(lambda: Rapl(powercap))
-        self._nvml = self._try(lambda: Nvml(self._devices, load)) if self._devices else None
+        self._nvml = self._try(lambda: Nvml(self.devices, load)) if self.devices else None
         self._rapl_j = self._rapl_last_j = 0.0
-        self._cpu_last_s, self._busy_last_s = 0.0, machine_busy_s(proc)
+        self._cpu_last_s, self._busy_last_s = self._cpu.seconds(), machine_busy_s(proc)
+        self._last_j: dict[str, float] = {}
         self.sources = self._name_sources()
 
     @staticmethod
@@ -177,18 +186,27 @@ class EnergyReader:
         sources = {"cpu": ("rapl", MEASURED) if self._rapl else ("cpu_time", MODELLED)}
         if self._nvml:
             sources["gpu"] = ("nvml", MEASURED)
-        elif self._devices and self._gpu_tdp_w:
+        elif self.devices and self._gpu_tdp_w:
             sources["gpu"] = ("gpu_tdp", MODELLED)
         return sources
 
     def read(self) -> dict[str, float]:
-        """Joules since construction by component; never decreasing."""
-        energy = {"cpu": self._cpu_joules()}
+        """Joules since the job began by component; never decreasing.
+
+        A counter that cannot be read for once keeps its last value: all are cumulative, the next look makes up.
+        """
+        meters = {"cpu": self._cpu_joules}
+        if "gpu" in self.sources:
+            meters["gpu"] = self._gpu_joules
+        for name, meter in meters.items():
+            with contextlib.suppress(OSError, ValueError):
+                self._last_j[name] = max(meter(), self._last_j.get(name, 0.0))
+        return {name: self._last_j.get(name, 0.0) for name in meters}
+
+    def _gpu_joules(self) -> float:
         if self._nvml:
-            energy["gpu"] = self._nvml.joules()
-        elif "gpu" in self.sources:
-            energy["gpu"] = len(self._devices) * self._gpu_tdp_w * (self._clock() - self._begin_s)
-        return energy
+            return float(self._nvml.joules())
+        return len(self.devices) * self._gpu_tdp_w * (self._clock() - self._begin_s)
 
     def _cpu_joules(self) -> float:
         cpu_s = self._cpu.seconds()
@@ -196,7 +214,17 @@ class EnergyReader:
             return cpu_s * self._w_per_thread
         package_j, busy_s = self._rapl.joules(), machine_busy_s(self._proc)
         spent_s, all_s = cpu_s - self._cpu_last_s, busy_s - self._busy_last_s
-        share = min(1.0, spent_s / all_s) if all_s > 0 else 0.0
-        self._rapl_j += share * (package_j - self._rapl_last_j)
-        self._rapl_last_j, self._cpu_last_s, self._busy_last_s = package_j, cpu_s, busy_s
+        if all_s > 0:  # else less than a clock tick has passed: the next look takes this energy with it
+            self._rapl_j += min(1.0, spent_s / all_s) * (package_j - self._rapl_last_j)
+            self._rapl_last_j, self._cpu_last_s, self._busy_last_s = package_j, cpu_s, busy_s
         return self._rapl_j
+
+
+def visible_gpus(text: str) -> list[str]:
+    """The GPUs in CUDA_VISIBLE_DEVICES: indices or UUIDs, up to the first entry that hides the rest."""
+    found: list[str] = []
+    for entry in text.split(","):
+        if not entry.strip() or entry.strip() in NO_GPU:
+            break
+        found.append(entry.strip())
+    return found

@@ -1,13 +1,13 @@
 """Runs the user's program as Ray's entrypoint: forwards the stop, keeps the fence, reports to the log.
 
 Started as ``exec python3 -m lowtide.connectors.jobside.runner`` with everything in the environment. It dies
-with its parent (a runner whose cluster has gone must not live on), its child dies with it, and it leaves an
-exit record whatever the child does.
+with its parent (a runner whose cluster has gone must not live on), whatever it started dies with it, and it
+leaves an exit record whatever the program does.
 """
 
 import contextlib
-import ctypes
 import json
+import math
 import os
 import shutil
 import signal
@@ -16,117 +16,185 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from lowtide.connectors.jobside import checkpoint, record
+from lowtide.connectors.jobside import checkpoint, directory, offspring, record
 from lowtide.connectors.jobside.energy import EnergyReader
 
-PR_SET_PDEATHSIG = 1
 POLL_S = 0.1
 GRACE_MARGIN_S = 2.0
 """Of the grace, what is kept back for the exit record before Ray kills everything."""
-NOT_FOUND = 127
+ORPHAN_GRACE_S = 2.0
+"""The patience with a program whose cluster has died: long enough for a small checkpoint, no more."""
+KEPT_SAMPLES = 300
+"""Samples that the exit record repeats: a point every 5 minutes of a day, about 20 kB of log."""
+BAD_ORDER, NOT_EXECUTABLE, NOT_FOUND = 2, 126, 127
 
 
-def _die_with_parent(signal_number: int) -> None:
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+@dataclass(frozen=True)
+class Order:
+    """What the daemon asks for, out of the environment."""
+
+    fence: str
+    argv: list[str]
+    grace_s: float
+    sample_s: float
+    checkpoint_dir: str
+
+    @classmethod
+    def read(cls, environ: dict[str, str]) -> "Order":
+        """Read and check it.
+
+        Raises:
+            ValueError: a variable is missing or malformed; the message says which and what was expected.
+
+        """
+        fence = environ.get("LOWTIDE_FENCE", "")
+        if not fence:
+            raise ValueError("LOWTIDE_FENCE is missing; the runner is started by lowtide, not by hand")
+        return cls(
+            fence=fence,
+            argv=_argv(environ.get("LOWTIDE_ARGV", "")),
+            grace_s=_seconds(environ, "LOWTIDE_GRACE_S", 30.0),
+            sample_s=_seconds(environ, "LOWTIDE_SAMPLE_S", 30.0),
+            checkpoint_dir=environ.get("LOWTIDE_CHECKPOINT_DIR", ""),
+        )
+
+
+def _argv(text: str) -> list[str]:
+    try:
+        argv = json.loads(text)
+    except ValueError:
+        argv = None
+    strings = isinstance(argv, list) and all(isinstance(a, str) and "\0" not in a for a in argv)
+    if not strings or not argv or not argv[0]:
+        raise ValueError(f"LOWTIDE_ARGV is {text[:200]!r}; expected a JSON list of strings, the program first")
+    return list(argv)
+
+
+def _seconds(environ: dict[str, str], name: str, default: float) -> float:
+    text = environ.get(name) or repr(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} is {text!r}; expected seconds, 0 or more")
+    return value
 
 
 class Runner:
     """One attempt of one job."""
 
-    def __init__(self, environ: dict[str, str]) -> None:
-        """Read the order from the environment."""
-        self._environ = environ
-        self._fence = environ["LOWTIDE_FENCE"]
-        self._argv: list[str] = json.loads(environ["LOWTIDE_ARGV"])
-        self._grace_s = float(environ.get("LOWTIDE_GRACE_S") or 30.0)
-        self._sample_s = float(environ.get("LOWTIDE_SAMPLE_S") or 30.0)
+    def __init__(self, order: Order, environ: dict[str, str]) -> None:
+        """Take the order and the environment that the program is to have."""
+        self._order, self._environ = order, environ
         self._parent = os.getppid()
         self._control = Path(tempfile.mkdtemp(prefix="lowtide-"))
         self._asked_at: float | None = None
+        self._samples: list[record.Sample] = []
         self._start_wall_s = time.time()
 
     def run(self) -> int:
         """Run to the end; returns the exit code that the shell would see."""
-        _die_with_parent(signal.SIGTERM)
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, self._on_term)
+        offspring.die_with_parent(signal.SIGTERM)
+        offspring.adopt_orphans()
         try:
             child = self._start()
         except OSError as error:
-            print(f"lowtide: cannot run {self._argv[0]!r}: {error.strerror}", file=sys.stderr, flush=True)  # noqa: T201
-            self._end(NOT_FOUND)
-            return NOT_FOUND
-        energy = EnergyReader(child.pid, dict(os.environ))
-        self._say("started", {"wall_s": self._start_wall_s, "host": socket.gethostname(), "pid": child.pid})
+            _tell(f"cannot run {self._order.argv[0]!r}: {error.strerror}")
+            code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+            self._end(code)
+            return code
+        guard = offspring.Guard(child.pid, self._control)
+        energy = EnergyReader(os.getpid(), self._environ)
+        self._say_started(child.pid, energy)
         code = self._watch(child, energy)
         self._end(code)
+        guard.dismiss()
         return code if code >= 0 else 128 - code
 
     def _start(self) -> subprocess.Popen[bytes]:
         environ = {**self._environ, "LOWTIDE_CONTROL_DIR": str(self._control)}
         return subprocess.Popen(
-            self._argv,
+            self._order.argv,
             env=environ,
-            start_new_session=False,
             process_group=0,
-            preexec_fn=lambda: _die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - no thread runs yet
+            preexec_fn=lambda: offspring.die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - no thread runs yet
         )
 
     def _on_term(self, _number: int, _frame: object) -> None:
         """Ray signals every descendant and we may be told twice: only the first time counts."""
         if self._asked_at is None:
             self._asked_at = time.monotonic()
-            (self._control / checkpoint.SUSPEND_FLAG).touch()
+            with contextlib.suppress(OSError):  # a full disk: the program still gets the signal
+                (self._control / checkpoint.SUSPEND_FLAG).touch()
+
+    # ---- watching ----
 
     def _watch(self, child: subprocess.Popen[bytes], energy: EnergyReader) -> int:
         self._sample(energy)
-        next_sample = time.monotonic() + self._sample_s
-        forwarded = killed = False
-        while not self._wait(child):
-            now = time.monotonic()
-            if os.getppid() != self._parent and self._asked_at is None:
+        next_sample = time.monotonic() + self._order.sample_s
+        forwarded = False
+        while not self._over(child):
+            if os.getppid() != self._parent:
                 self._on_term(signal.SIGTERM, None)
             if self._asked_at is not None and not forwarded:
                 forwarded = True
-                self._signal(child, signal.SIGTERM)
-            overdue = self._asked_at is not None and now - self._asked_at > self._patience_s()
-            if overdue and not killed:
-                killed = True
-                self._signal(child, signal.SIGKILL)
-            if now >= next_sample:
+                offspring.signal_group(child.pid, signal.SIGTERM)
+            if self._out_of_patience():
+                offspring.signal_group(child.pid, signal.SIGKILL)
+                offspring.end_all(self._control, 0.0)
+            if time.monotonic() >= next_sample:
                 self._sample(energy)
-                next_sample = now + self._sample_s
+                next_sample = time.monotonic() + self._order.sample_s
+        offspring.end_all(self._control, offspring.SETTLE_S)  # what it left behind
         self._sample(energy)
         return child.wait()
 
-    def _wait(self, child: subprocess.Popen[bytes]) -> bool:
-        """Wait a little; True when the child has ended but is not reaped, so its CPU time can be read."""
-        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        if os.waitid(os.P_PID, child.pid, flags) is not None:
+    def _over(self, child: subprocess.Popen[bytes]) -> bool:
+        """Wait a little; True when the program has ended.
+
+        It is not reaped yet, so that its group id stays ours. During a stop the end of the first process (a
+        shell) is not the end: what it started may still be saving.
+        """
+        ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        if ended and (self._asked_at is None or self._out_of_patience() or not offspring.tagged(self._control)):
             return True
         time.sleep(POLL_S)
         return False
 
-    def _patience_s(self) -> float:
+    def _out_of_patience(self) -> bool:
+        if self._asked_at is None:
+            return False
+        patience_s = max(1.0, self._order.grace_s - GRACE_MARGIN_S)
         if os.getppid() != self._parent:
-            return min(2.0, self._grace_s)  # the cluster has gone: be gone as well
-        return max(1.0, self._grace_s - GRACE_MARGIN_S)
+            patience_s = min(ORPHAN_GRACE_S, patience_s)
+        return time.monotonic() - self._asked_at > patience_s
 
-    @staticmethod
-    def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, number)
+    # ---- telling ----
+
+    def _say_started(self, pid: int, energy: EnergyReader) -> None:
+        values = {"wall_s": self._start_wall_s, "host": socket.gethostname(), "pid": pid}
+        self._say("started", {**values, "python": sys.version.split()[0], "gpus": energy.devices})
 
     def _sample(self, energy: EnergyReader) -> None:
-        with contextlib.suppress(OSError):
-            joules = {name: round(value, 3) for name, value in energy.read().items()}
-            sources = {name: list(value) for name, value in energy.sources.items()}
-            self._say("sample", {"wall_s": time.time(), "energy_j": joules, "sources": sources})
+        joules = {name: round(value, 3) for name, value in energy.read().items()}
+        sample = record.Sample(round(time.time(), 3), joules, dict(energy.sources))
+        self._say("sample", {"wall_s": sample.wall_s, "energy_j": joules, "sources": energy.sources})
+        self._samples.append(sample)
+        if len(self._samples) > 2 * KEPT_SAMPLES:
+            self._samples = self._samples[:-1:2] + self._samples[-1:]
 
     def _end(self, code: int) -> None:
+        thin = self._samples[: -1 : 1 + len(self._samples) // KEPT_SAMPLES] + self._samples[-1:]
+        for values in record.sample_lines(thin):
+            self._say("samples", values)
+        asked = self._asked_at is not None
+        marked = (self._control / checkpoint.SUSPENDED_MARK).exists()
         self._say(
             "ended",
             {
@@ -134,20 +202,23 @@ class Runner:
                 "end_wall_s": time.time(),
                 "exit_code": code if code >= 0 else None,
                 "signal": -code if code < 0 else None,
-                "asked_to_stop": self._asked_at is not None,
-                "suspended": code == 0 and (self._control / checkpoint.SUSPENDED_MARK).exists(),
+                "asked_to_stop": asked,
+                # Once the state is safe and a stop was asked for, it matters no more how the program ended.
+                "suspended": marked and (code == 0 or asked),
                 "checkpoint_seq": self._newest_checkpoint(),
                 "results": self._results(),
+                "energy_j": thin[-1].energy_j if thin else {},
+                "sources": thin[-1].sources if thin else {},
             },
         )
         shutil.rmtree(self._control, ignore_errors=True)
 
     def _newest_checkpoint(self) -> int | None:
-        directory = self._environ.get("LOWTIDE_CHECKPOINT_DIR")
-        if not directory:
+        if not self._order.checkpoint_dir:
             return None
-        names = [p.name.split("-", 2)[1] for p in Path(directory).glob("ckpt-*-*")]
-        return max((int(n) for n in names if n.isdigit()), default=None)
+        with contextlib.suppress(OSError):
+            return directory.newest(Path(self._order.checkpoint_dir))
+        return None
 
     def _results(self) -> dict[str, float]:
         try:
@@ -157,12 +228,23 @@ class Runner:
 
     def _say(self, kind: str, values: dict[str, object]) -> None:
         with contextlib.suppress(OSError):  # a closed log must not stop the job
-            record.write(self._fence, kind, values)
+            record.write(self._order.fence, kind, values)
+
+
+def _tell(sentence: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"lowtide: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def main() -> int:
     """Run the order in the environment."""
-    return Runner(dict(os.environ)).run()
+    environ = dict(os.environ)
+    try:
+        order = Order.read(environ)
+    except ValueError as error:
+        _tell(str(error))
+        return BAD_ORDER
+    return Runner(order, environ).run()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ KEY_PARAMETER: dict[str, Any] = {
             "name": "Idempotency-Key",
             "in": "header",
             "required": False,
-            "description": "1 to 200 visible ASCII characters. The same key with the same job gives the first job back.",
+            "description": "1 to 200 visible ASCII characters; the same key and job give the first job back",
             "schema": {"type": "string", "pattern": f"^{_KEY.pattern}$"},
         }
     ]

@@ -13,7 +13,7 @@ from lowtide.scheduler.model.units import from_timestamp
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """Clock time ``clock_s`` was at wall time ``wall_s`` (both Unix seconds); ``rate`` clock seconds pass per second."""
+    """Clock time was ``clock_s`` at wall time ``wall_s`` (both Unix seconds) and passes ``rate`` times as fast."""
 
     wall_s: float = 0.0
     clock_s: float = 0.0

@@ -21,6 +21,7 @@ from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
 from lowtide.scheduler.model.cluster import ClusterJob, ClusterJobStatus, SubmitOutcome
 from lowtide.scheduler.model.errors import ClusterFailure, ClusterFailureKind
+from lowtide.scheduler.model.job import spec_from_json
 from lowtide.scheduler.model.lifecycle import AttemptState, JobState
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 from lowtide.scheduler.settings import Settings
@@ -87,7 +88,7 @@ class Driver:
     def _stop_due(self, row: RowMapping) -> bool:
         if row["stop_sent_at"] is None:
             return True
-        waited_s = (self._clock.now() - row["stop_sent_at"]).total_seconds() / self._clock.rate
+        waited_s: float = (self._clock.now() - row["stop_sent_at"]).total_seconds() / self._clock.rate
         return waited_s > RESEND_STOP_S
 
     async def _submit_or_drop(self, row: RowMapping, site: SiteRuntime) -> None:
@@ -109,7 +110,7 @@ class Driver:
 
     async def _submit(self, row: RowMapping, site: SiteRuntime) -> SubmitOutcome | None:
         job = await self._writer.read(lambda c: jobs.get(c, row["job_id"]))
-        spec = jobs.spec_from_json(job["spec"])
+        spec = spec_from_json(job["spec"])
         try:
             order = launch.submission(
                 spec,

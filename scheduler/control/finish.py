@@ -118,7 +118,7 @@ def _follow(
         target, reason = _after_site_failure(connection, job, verdict, values, now=now, rate=rate)
     if target.is_terminal:
         values["exit_code"] = verdict.exit_code
-    jobs.move(connection, job["id"], target, at=now, actor=ACTOR, reason=reason, attempt_id=attempt_id, **values)
+    jobs.move(connection, job["id"], target, at=now, actor=ACTOR, reason=reason, attempt_id=attempt_id, values=values)
     return target
 
 

@@ -58,6 +58,7 @@ class Loop:
         self._last: dict[str, tuple[str, str, datetime | None]] = {}
         self.latest: dict[str, tuple[JobDecision, Plan]] = {}
         self.latest_snapshot: Snapshot | None = None
+        self._driving: asyncio.Task[None] | None = None
 
     def wake(self, why: str) -> None:
         """Ask for a cycle soon: a submission, an end, a cancel, new grid data."""
@@ -140,7 +141,7 @@ class Loop:
         for decision in acting:
             await self._act(decision, plan_id)
         if acting:
-            asyncio.get_running_loop().create_task(self._driver.drive_all())
+            self._driving = asyncio.get_running_loop().create_task(self._driver.drive_all())
 
     def _is_news(self, decision: JobDecision) -> bool:
         return self._last.get(decision.job_id) != _gist(decision)

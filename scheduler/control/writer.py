@@ -34,6 +34,7 @@ class Writer:
         self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="reader")
         self._pending: list[tuple[jobs.NewJob, asyncio.Future[jobs.Submitted]]] = []
         self._flushing = False
+        self._flush_task: asyncio.Task[None] | None = None
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a transaction of its own; its exception is the caller's."""
@@ -62,7 +63,7 @@ class Writer:
         self._pending.append((new, future))
         if not self._flushing:
             self._flushing = True
-            asyncio.get_running_loop().create_task(self._flush())
+            self._flush_task = asyncio.get_running_loop().create_task(self._flush())
         return await future
 
     async def _flush(self) -> None:

@@ -5,6 +5,7 @@ cumulative curve (linear between samples) and rounded there, so that rows always
 (INV-15), and a row that was written early equals the row written later (INV-16).
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -127,7 +128,7 @@ def _edges(start: datetime, end: datetime) -> list[datetime]:
 
 
 def _at(curve: Sequence[Reading], moment: datetime) -> float:
-    for earlier, later in zip(curve, curve[1:], strict=False):
+    for earlier, later in itertools.pairwise(curve):
         if earlier.at <= moment <= later.at:
             share = (moment - earlier.at) / (later.at - earlier.at)
             return earlier.energy_j + share * (later.energy_j - earlier.energy_j)

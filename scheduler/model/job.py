@@ -82,7 +82,10 @@ def check_id(value: str, what: str) -> str:
 
     """
     if not ID_PATTERN.fullmatch(value):
-        message = f"{what} {value[:80]!r} is not a slug: expected 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter or digit."
+        message = (
+            f"{what} {value[:80]!r} is not a slug: expected 1 to 63 of a-z, 0-9, '-' and '_',"
+            " beginning with a letter or digit."
+        )
         raise BadInput(message, fix="Write it without slashes, spaces or capitals, for example 'brain-mri-3'.")
     return value
 

@@ -53,14 +53,18 @@ class ReasonCode(StrEnum):
 
 
 SENTENCES: dict[ReasonCode, str] = {
-    ReasonCode.CARBON_WINDOW: "waits for a low-carbon window at {start} that saves about {saving_g:.0f} g ({saving_percent:.0f} %)",
+    ReasonCode.CARBON_WINDOW: (
+        "waits for a low-carbon window at {start} that saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
+    ),
     ReasonCode.CAPACITY: "waits for {gpus} GPU(s) and {cpus} CPU(s); free capacity is expected at {start}",
     ReasonCode.BEGIN_TIME: "may not begin before {start}",
     ReasonCode.HELD: "held by {actor}; release it with: lowtide release {job_id}",
     ReasonCode.RESIDENCY: "may only run in {allowed}, and no site lies there; it stays queued",
     ReasonCode.NO_SITE: "needs {need}, and the largest site offers {offer}; it stays queued until a site can run it",
     ReasonCode.SITE_UNREACHABLE: "site {site} does not answer; the job starts when it is back",
-    ReasonCode.ATTEMPT_UNKNOWN: "attempt {attempt_id} cannot be asked at {site}; nothing new starts until it is proved dead",
+    ReasonCode.ATTEMPT_UNKNOWN: (
+        "attempt {attempt_id} cannot be asked at {site}; nothing new starts until it is proved dead"
+    ),
     ReasonCode.RETRY_BACKOFF: "the last attempt failed through no fault of the job; tried again at {start}",
     ReasonCode.SUSPENDED_BY_USER: "suspended by {actor}; resume it with: lowtide resume {job_id}",
     ReasonCode.NOT_REVIEWED: "submitted; the first decision is due at once",

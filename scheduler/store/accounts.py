@@ -99,3 +99,16 @@ def totals(connection: Connection) -> list[RowMapping]:
         .group_by(job.c.queue, site.c.zone, energy.c.component)
     )
     return list(connection.execute(query).mappings())
+
+
+def baseline_totals(connection: Connection) -> list[RowMapping]:
+    """Settled baselines in grams by queue and zone."""
+    zone = baseline.c.data["zone"].as_string()
+    query = (
+        select(
+            job.c.queue, zone.label("zone"), func.coalesce(func.sum(baseline.c.emissions_g), 0.0).label("emissions_g")
+        )
+        .join(job, job.c.id == baseline.c.job_id)
+        .group_by(job.c.queue, zone)
+    )
+    return list(connection.execute(query).mappings())

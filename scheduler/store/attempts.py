@@ -48,8 +48,7 @@ def begin(
         reason=reason,
         attempt_id=new_id,
         plan_id=plan_id,
-        attempts=number,
-        not_before=None,
+        values={"attempts": number, "not_before": None},
     )
     connection.execute(
         insert(attempt).values(
@@ -135,7 +134,7 @@ def running(
             actor=actor,
             reason=reason,
             attempt_id=the_id,
-            started_at=first,
+            values={"started_at": first},
         )
 
 

@@ -69,7 +69,7 @@ def submit(connection: Connection, new: Sequence[NewJob]) -> list[Submitted]:
         else:
             answers.append(_again(candidate, *seen))
     if fresh:
-        connection.execute(insert(job), [_job_values(n) for n in fresh])
+        connection.execute(insert(job), [row_values(n) for n in fresh])
         connection.execute(insert(event), [_submitted_event(n) for n in fresh])
     return answers
 
@@ -91,7 +91,8 @@ def _again(candidate: NewJob, job_id: JobId, digest: str) -> Submitted:
     return Submitted(job_id, created=False, conflict=conflict)
 
 
-def _job_values(new: NewJob) -> dict[str, object]:
+def row_values(new: NewJob) -> dict[str, object]:
+    """The row of a fresh submission."""
     spec = new.spec
     return {
         "id": new.job_id,
@@ -172,9 +173,11 @@ def move(
     reason: Reason,
     attempt_id: str | None = None,
     plan_id: str | None = None,
-    **values: object,
+    values: dict[str, object] | None = None,
 ) -> None:
     """Change a job's state and record it (INV-03); the only place where a job's state is written.
+
+    ``values`` are other columns that change with it.
 
     Raises:
         NotFound: no such job.
@@ -184,7 +187,7 @@ def move(
     source = state_of(connection, job_id)
     if target not in JOB_TRANSITIONS[source]:
         check_job_transition(job_id, source, target, story(connection, job_id))
-    changed = {"state": target.value, "state_since": at, "next_review_at": at, **values}
+    changed = {"state": target.value, "state_since": at, "next_review_at": at, **(values or {})}
     changed |= {"reason_code": reason.code.value, "reason_facts": reason.facts}
     if target.is_terminal:
         changed |= {"next_review_at": None, "finished_at": at}

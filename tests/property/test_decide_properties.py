@@ -76,7 +76,7 @@ def job_views(draw: st.DrawFn, job_id: str, *, waiting: bool = False) -> JobView
         has_deadline=draw(st.booleans()),
         not_before=None if begin is None else NOON + timedelta(minutes=begin),
         pinned_start_at=draw(st.sampled_from([None, NOON, NOON + timedelta(hours=3)])),
-        **extra,
+        **extra,  # type: ignore[arg-type]  # the site, when it runs
     )
 
 

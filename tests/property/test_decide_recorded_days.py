@@ -20,7 +20,8 @@ def actual() -> tuple[datetime, list[float]]:
     """Half-hourly intensities in g/kWh and when they begin."""
     if not RECORDED.exists():
         pytest.skip("the recorded days are not on this machine")
-    rows = list(csv.DictReader(RECORDED.open(encoding="utf-8")))
+    with RECORDED.open(encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
     return datetime.fromisoformat(rows[0]["from_utc"]), [float(r["actual_g_per_kwh"]) for r in rows]
 
 
@@ -68,3 +69,25 @@ def test_on_recorded_days_every_carbon_policy_emits_less_than_running_at_once(
     assert grams["lowest_slots"] < grams["asap"]
     assert grams["threshold"] < grams["asap"]
     assert grams["lowest_slots"] <= grams["lowest_window"] * 1.01
+
+
+def test_on_recorded_days_an_interruptible_job_comes_close_to_its_cheapest_half_hours(
+    actual: tuple[datetime, list[float]],
+) -> None:
+    begin, prices = actual
+    hours, bound_g, spent_g = 6, 0.0, 0.0
+    for first in range(0, 400, 40):
+        at = begin + timedelta(seconds=first * HALF_HOUR_S)
+        view = a_job_view(now=at, hours=hours, patience_h=24, suspendable=True)
+
+        def look(now: datetime) -> dict[str, GridForecast]:
+            i = int((now - begin).total_seconds() // HALF_HOUR_S)
+            start = begin + timedelta(seconds=i * HALF_HOUR_S)
+            return {"GB": a_forecast(prices[i : i + 96], start=start, step_s=HALF_HOUR_S)}
+
+        queue = a_queue(policy="lowest_slots")
+        world = World(at, {view.job_id: view}, [a_site()], {queue.name: queue}, look)
+        spent_g += emitted(world.run()[view.job_id], begin, prices, 300.0)
+        cheapest = sorted(prices[first : first + 2 * (24 + hours)])[: 2 * hours]
+        bound_g += sum(cheapest) * 0.5 * 0.3
+    assert bound_g <= spent_g <= 1.03 * bound_g

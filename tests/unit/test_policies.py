@@ -1,6 +1,7 @@
 """What each policy wants for one job when nothing stands in its way."""
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -95,6 +96,15 @@ def test_lowest_slots_leaves_jobs_that_may_not_be_interrupted_whole() -> None:
     assert len(chosen(planned("lowest_slots", prices, hours=3)).segments) == 1
 
 
+@pytest.mark.parametrize(("cheap_slots_left", "action"), [(6, Action.KEEP), (0, Action.SUSPEND)])
+def test_lowest_slots_pauses_a_running_job_at_the_end_of_the_cheap_slots_and_not_before(
+    cheap_slots_left: int, action: Action
+) -> None:
+    prices = [100.0] * cheap_slots_left + [300.0] * 20 + [50.0] * 100
+    decision = planned("lowest_slots", prices, hours=3, running_h=1.0, suspendable=True, finish_in_h=8)
+    assert decision.action is action
+
+
 def test_the_four_policies_are_found_by_name() -> None:
     assert {"asap", "threshold", "lowest_window", "lowest_slots"} <= set(policy_names())
 
@@ -119,7 +129,7 @@ def test_a_policy_that_oversells_or_runs_late_gives_way_to_the_earliest_start() 
     jobs = [a_job_view(f"j{i}", gpus=8, hours=2) for i in range(3)]
     plan = decide(a_snapshot(*jobs, forecasts=[a_forecast(a_dip())]), find_policy=lambda *_: Careless())
     starts = sorted(chosen(d).start for d in plan.decisions)
-    assert all(b - a >= timedelta(hours=2) for a, b in zip(starts, starts[1:], strict=False))
+    assert all(b - a >= timedelta(hours=2) for a, b in pairwise(starts))
 
 
 def test_the_quantile_is_one_sided() -> None:

@@ -82,16 +82,14 @@ def upgrade() -> None:
         sa.Column("results", sa.JSON(), nullable=False),
         sa.Column("exit_code", sa.Integer(), nullable=True),
         sa.CheckConstraint(
-            "NOT (state IN ('cancelled', 'failed', 'succeeded')) OR finished_at IS NOT NULL",
-            name="terminal_has_end",
+            "NOT (state IN ('cancelled', 'failed', 'succeeded')) OR finished_at IS NOT NULL", name="terminal_has_end"
         ),
         sa.CheckConstraint(
             "state IN ('cancelled', 'failed', 'queued', 'running', 'starting', 'succeeded', 'suspended', 'suspending')",
             name="job_state_known",
         ),
         sa.CheckConstraint(
-            "state IN ('cancelled', 'failed', 'succeeded') OR next_review_at IS NOT NULL",
-            name="inv04_next_review",
+            "state IN ('cancelled', 'failed', 'succeeded') OR next_review_at IS NOT NULL", name="inv04_next_review"
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("idempotency_key"),
@@ -148,6 +146,7 @@ def upgrade() -> None:
         sa.Column("stop_intent", sa.String(), nullable=True),
         sa.Column("stop_asked_at", sa.BigInteger(), nullable=True),
         sa.Column("stop_sent_at", sa.BigInteger(), nullable=True),
+        sa.Column("unknown_since", sa.BigInteger(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.Column("exit_code", sa.Integer(), nullable=True),
         sa.Column("checkpoint_seq", sa.Integer(), nullable=True),
@@ -157,8 +156,7 @@ def upgrade() -> None:
             name="attempt_state_known",
         ),
         sa.CheckConstraint(
-            "state IN ('running', 'starting', 'stopping', 'unknown') OR ended_at IS NOT NULL",
-            name="ended_has_end",
+            "state IN ('running', 'starting', 'stopping', 'unknown') OR ended_at IS NOT NULL", name="ended_has_end"
         ),
         sa.ForeignKeyConstraint(
             ["job_id"],

@@ -1,0 +1,108 @@
+"""What is right and wrong with this installation, each finding with what to do."""
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import pynvml
+
+from lowtide.scheduler.control.clock import Clock
+from lowtide.scheduler.control.gridwatch import GridWatch
+from lowtide.scheduler.control.sites import SiteRuntime
+from lowtide.scheduler.report.shape import Json
+from lowtide.scheduler.settings import Settings
+
+LOW_DISK_GIB = 2.0
+GIB = 1 << 30
+
+
+def _finding(name: str, status: str, detail: str, fix: str = "") -> Json:
+    return {"check": name, "status": status, "detail": detail, "fix": fix}
+
+
+async def findings(settings: Settings, sites: dict[str, SiteRuntime], grid: GridWatch, clock: Clock) -> list[Json]:
+    """All checks: ``status`` is ok, warn or fail."""
+    told = [_finding("lowtide", "ok", f"version {version('lowtide')}"), _disk(settings.data_dir), _clock(clock)]
+    for runtime in sites.values():
+        told += [await _site(runtime), _zone(runtime, grid)]
+    return [*told, gpu_finding(), rapl_finding(Path("/sys/class/powercap"))]
+
+
+def _disk(data_dir: Path) -> Json:
+    free_gib = shutil.disk_usage(data_dir).free / GIB
+    detail = f"{data_dir} has {free_gib:.1f} GiB free"
+    if free_gib < LOW_DISK_GIB:
+        return _finding("data directory", "warn", detail, "Free space: a full disk refuses submissions.")
+    return _finding("data directory", "ok", detail)
+
+
+def _clock(clock: Clock) -> Json:
+    if clock.jumped_back_s:
+        detail = f"the machine's clock jumped back by {clock.jumped_back_s:.0f} s; lowtide's stood still meanwhile"
+        return _finding("clock", "warn", detail, "Run a time service such as chrony.")
+    note = "" if clock.rate == 1 else f" (time-lapse: 1 s = {clock.rate:.0f} s)"
+    return _finding("clock", "ok", f"{clock.now():%Y-%m-%d %H:%M:%S} UTC{note}")
+
+
+async def _site(runtime: SiteRuntime) -> Json:
+    name = f"site {runtime.site.name}"
+    if await runtime.look():
+        site = runtime.site
+        return _finding(name, "ok", f"Ray {runtime.ray_version}, {site.gpus} GPU(s), {site.cpus} CPU(s)")
+    return _finding(name, "fail", runtime.trouble, "Is the cluster up, and is its token right?")
+
+
+def _zone(runtime: SiteRuntime, grid: GridWatch) -> Json:
+    name = f"grid of {runtime.site.name}"
+    state = grid.zones.get(runtime.site.zone)
+    if state is None:
+        return _finding(name, "warn", "no zone: its jobs run carbon-blind, at once", "Set the site's 'zone'.")
+    if state.trouble:
+        return _finding(name, "warn", f"zone {state.zone}: {state.trouble}", "Jobs flow on a lower rung meanwhile.")
+    series = state.forecast or state.actual
+    if series is None:
+        return _finding(name, "warn", f"zone {state.zone}: nothing has come from {state.source or 'any source'} yet")
+    kind = f"{series.signal}, {series.basis}"
+    return _finding(name, "ok", f"zone {state.zone} from {series.source} ({kind})")
+
+
+def gpu_finding() -> Json:
+    """What NVML says of this machine's GPUs."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        detail = f"no NVIDIA GPU can be read here ({error}); GPU energy is measured on the nodes that have one"
+        return _finding("gpu energy", "ok", detail)
+    try:
+        return _gpu_counters()
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _gpu_counters() -> Json:
+    names, without = [], []
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        names.append(str(pynvml.nvmlDeviceGetName(handle)))
+        try:
+            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+        except pynvml.NVMLError:
+            without.append(str(index))
+    if without:
+        detail = f"GPU {', '.join(without)} has no energy counter (it came with Volta)"
+        return _finding("gpu energy", "warn", detail, "Declare power_w for jobs on it.")
+    return _finding("gpu energy", "ok", f"{len(names)} GPU(s) with an energy counter: {', '.join(sorted(set(names)))}")
+
+
+def rapl_finding(root: Path) -> Json:
+    """Whether CPU energy can be measured here."""
+    counters = sorted(root.glob("intel-rapl:*/energy_uj"))
+    try:
+        for counter in counters:
+            counter.read_text()
+    except OSError:
+        fix = "Give the jobs' user read access to /sys/class/powercap/*/energy_uj to measure it."
+        return _finding("cpu energy", "warn", "RAPL is there but not readable: CPU energy is modelled", fix)
+    if not counters:
+        return _finding("cpu energy", "warn", "no RAPL here: CPU energy is modelled from CPU time")
+    return _finding("cpu energy", "ok", f"{len(counters)} RAPL package(s) can be read")

@@ -1,0 +1,470 @@
+"""The daemon as its API sees it: every request becomes a transaction or an answer from memory."""
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping
+
+from lowtide.connectors.cluster.package import MIB, working_dir_package
+from lowtide.connectors.jobside import record as jobside_record
+from lowtide.scheduler.control.clock import Clock
+from lowtide.scheduler.control.doctor import findings
+from lowtide.scheduler.control.driver import LOG_BYTES, LOG_LINES, Driver
+from lowtide.scheduler.control.gridwatch import GridWatch
+from lowtide.scheduler.control.loop import Loop
+from lowtide.scheduler.control.observe import Observer
+from lowtide.scheduler.control.sites import SiteRuntime
+from lowtide.scheduler.control.writer import Writer
+from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.decide.explain import explain
+from lowtide.scheduler.model.errors import BadInput, ClusterFailure, Conflict, Infeasible, NotFound
+from lowtide.scheduler.model.job import JobId, JobSpec, spec_to_json
+from lowtide.scheduler.model.lifecycle import WAITING_JOB_STATES, JobState
+from lowtide.scheduler.model.plan import Snapshot
+from lowtide.scheduler.model.reason import Reason, ReasonCode
+from lowtide.scheduler.report import receipt as receipts
+from lowtide.scheduler.report.outlook import outlook
+from lowtide.scheduler.report.shape import Json, event_json, job_json, stamp
+from lowtide.scheduler.settings import Settings
+from lowtide.scheduler.store import accounts, attempts, jobs, plans
+
+FOLLOW_S = 0.5
+ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"
+"""No 0, 1, i, l, o, u: ids are read out and typed."""
+
+
+class Service:
+    """Everything behind /v1."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        writer: Writer,
+        observer: Observer,
+        loop: Loop,
+        driver: Driver,
+        grid: GridWatch,
+        sites: dict[str, SiteRuntime],
+        clock: Clock,
+        url: Callable[[], str],
+        shutdown: Callable[[bool], None],
+    ) -> None:
+        """Take the running parts."""
+        self._settings, self._writer, self._observer = settings, writer, observer
+        self._loop, self._driver, self._grid, self._sites = loop, driver, grid, sites
+        self._clock, self._url, self._shutdown = clock, url, shutdown
+        self._started_at = clock.now()
+
+    # ---- submission ----
+
+    async def submit(self, specs: list[JobSpec], *, actor: str, idempotency_keys: list[str | None]) -> list[Json]:
+        """Accept jobs; returns once they are durable. The first conflict among them is raised."""
+        new = [await self._new(spec, actor, key) for spec, key in zip(specs, idempotency_keys, strict=True)]
+        answers = await asyncio.gather(*(self._writer.submit(n) for n in new))
+        self._loop.wake("submit")
+        told = []
+        for candidate, answer in zip(new, answers, strict=True):
+            if answer.conflict is not None:
+                raise answer.conflict
+            fresh = self._fresh_json(candidate) if answer.created else await self.job(answer.job_id)
+            told.append({**fresh, "created": answer.created})
+        return told
+
+    async def _new(self, spec: JobSpec, actor: str, key: str | None) -> jobs.NewJob:
+        now = self._clock.now()
+        queue = self._queue(spec)
+        self._check_feasible(spec)
+        package = await asyncio.to_thread(self._pack, spec.working_dir) if spec.working_dir else None
+        plain = spec_to_json(spec)
+        text = json.dumps({**plain, "package": package}, sort_keys=True).encode()
+        return jobs.NewJob(
+            job_id=JobId(f"{spec.name[:48].rstrip('-_')}-{_short_id()}"),
+            spec=spec,
+            spec_json=plain,
+            spec_digest=hashlib.sha256(text).hexdigest(),
+            urgency=(spec.urgency or queue.urgency).value,
+            actor=actor,
+            submitted_at=now,
+            latest_finish_at=spec.latest_finish(now, queue.patience_s),
+            idempotency_key=key,
+            package=package,
+        )
+
+    def _queue(self, spec: JobSpec) -> Any:
+        queue = self._observer.queues.get(spec.queue)
+        if queue is None:
+            known = ", ".join(sorted(self._observer.queues))
+            message = f"there is no queue {spec.queue!r}; the queues are: {known}."
+            raise BadInput(message, fix="Choose one with --queue.")
+        return queue
+
+    def _check_feasible(self, spec: JobSpec) -> None:
+        """Refuse what no configured site could ever run, naming what they offer (residency only waits)."""
+        sites = [runtime.site for runtime in self._sites.values()]
+        fitting = [s for s in sites if s.can_ever_run(spec.resources)]
+        if fitting:
+            return
+        need = spec.resources
+        wanted = f"{need.gpus} GPU(s){f' of model {need.gpu_model}' if need.gpu_model else ''} and {need.cpus} CPU(s)"
+        offers = "; ".join(f"{s.name}: {s.gpus} GPU(s) {s.gpu_model} and {s.cpus} CPU(s)" for s in sites)
+        raise Infeasible(f"the job needs {wanted}; no site has that ({offers}).", fix="Ask for less, or add a site.")
+
+    def _pack(self, working_dir: str) -> str:
+        """Keep the working directory as it is now, under the hash of its content."""
+        content = working_dir_package(Path(working_dir), self._settings.max_working_dir_mib * MIB)
+        name = f"{hashlib.sha256(content).hexdigest()}.zip"
+        target = self._settings.data_dir / "packages" / name
+        if not target.exists():
+            scratch = target.with_suffix(f".{secrets.token_hex(4)}.new")
+            with scratch.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.rename(target)
+        return name
+
+    def _fresh_json(self, new: jobs.NewJob) -> Json:
+        row = {**jobs.row_values(new), "started_at": None, "finished_at": None, "held_by": None, "exit_code": None}
+        row |= dict.fromkeys(plans.REVIEWED[3:])
+        return job_json(row, now=new.submitted_at, site=None, figures=None)
+
+    async def plan(self, spec: JobSpec) -> Json:
+        """What would be decided now; writes nothing."""
+        queue = self._queue(spec)
+        self._check_feasible(spec)
+        snapshot = await self._snapshot()
+        view = self._observer.imagined(spec, snapshot.now, snapshot.sites, spec.urgency or queue.urgency)
+        every = tuple(sorted((*snapshot.jobs, view), key=lambda v: v.job_id))
+        wider = Snapshot(
+            now=snapshot.now,
+            jobs=every,
+            sites=snapshot.sites,
+            queues=snapshot.queues,
+            forecasts=snapshot.forecasts,
+            slot_s=snapshot.slot_s,
+        )
+        plan = await asyncio.to_thread(decide, wider)
+        decision = next(d for d in plan.decisions if d.job_id == view.job_id)
+        return explain(decision, plan)
+
+    async def _snapshot(self) -> Snapshot:
+        now = self._clock.now()
+        forecasts = self._grid.forecasts(now, self._settings.slot_s)
+        shot, _ = await self._writer.read(
+            lambda c: self._observer.snapshot(c, now=now, sites=list(self._sites.values()), forecasts=forecasts)
+        )
+        return shot
+
+    # ---- reads ----
+
+    async def jobs(
+        self,
+        *,
+        states: tuple[str, ...] = (),
+        queue: str | None = None,
+        name: str | None = None,
+        limit: int = 500,
+        after: str | None = None,
+    ) -> list[Json]:
+        """Jobs, newest first."""
+
+        def work(connection: Connection) -> list[Json]:
+            found = jobs.search(connection, states=states, queue=queue, name=name, limit=limit, after=after)
+            return [self._job_json(connection, row) for row in found]
+
+        return await self._writer.read(work)
+
+    async def job(self, job_id: str) -> Json:
+        """One job."""
+        return await self._writer.read(lambda c: self._job_json(c, jobs.get(c, job_id)))
+
+    def _job_json(self, connection: Connection, row: RowMapping) -> Json:
+        if not row["attempts"]:
+            return job_json(row, now=self._clock.now(), site=None, figures=None)
+        last = attempts.of_job(connection, row["id"])[-1]
+        figures = receipts.totals(
+            accounts.energy_of(connection, row["id"]), accounts.baseline_of(connection, row["id"])
+        )
+        return job_json(row, now=self._clock.now(), site=last["site"], figures=figures)
+
+    async def events(self, job_id: str) -> list[Json]:
+        """The event log of a job."""
+        return [event_json(row) for row in await self._writer.read(lambda c: jobs.events_of(c, job_id))]
+
+    async def explain(self, job_id: str) -> Json:
+        """The last decision about a job with what was considered, and those before it."""
+        told = await self.job(job_id)
+        stored = await self._writer.read(lambda c: plans.history(c, job_id))
+        history = [
+            {
+                "at": stamp(row["at"]),
+                "plan_id": row["plan_id"],
+                "action": row["action"],
+                "reason": row["data"]["reason"],
+                "saving_g": row["data"]["saving_g"],
+            }
+            for row in stored
+        ]
+        latest = self._loop.latest.get(job_id)
+        if latest is not None:
+            return explain(latest[0], latest[1], job=told, history=history)
+        if not stored:
+            return {
+                "job": told,
+                "now": stamp(self._clock.now()),
+                "reason": told["reason"],
+                "history": [],
+                "candidates": [],
+                "grid": [],
+            }
+        last = stored[0]
+        return {
+            **last["data"],
+            "job": told,
+            "now": stamp(last["at"]),
+            "grid": last["grid"],
+            "history": history,
+            "reason": told["reason"],
+        }
+
+    # ---- changes ----
+
+    async def cancel(self, job_id: str, *, actor: str) -> Json:
+        """End a job for good; repeating it is no error (INV-05)."""
+        now = self._clock.now()
+        reason = Reason(ReasonCode.CANCELLED_BY_USER, {"actor": actor})
+
+        def work(connection: Connection) -> None:
+            if jobs.state_of(connection, job_id) == JobState.CANCELLED:
+                return
+            jobs.move(connection, job_id, JobState.CANCELLED, at=now, actor=actor, reason=reason)
+            live = attempts.live_of(connection, job_id)
+            if live is not None:
+                attempts.ask_stop(connection, live["id"], intent="cancel", at=now, actor=actor, reason=reason)
+
+        return await self._change(job_id, work, "cancel")
+
+    async def hold(self, job_id: str, *, actor: str) -> Json:
+        """Keep a waiting job from starting."""
+        reason = Reason(ReasonCode.HELD, {"actor": actor, "job_id": job_id})
+
+        def work(connection: Connection) -> None:
+            state = jobs.state_of(connection, job_id)
+            if state not in WAITING_JOB_STATES:
+                message = f"job {job_id} is {state}; only a waiting job can be held."
+                raise Conflict(message, fix=f"Suspend it with: lowtide suspend {job_id}")
+            self._note(connection, job_id, actor, reason, held_by=actor)
+
+        return await self._change(job_id, work, "hold")
+
+    async def release(self, job_id: str, *, actor: str) -> Json:
+        """Undo a hold; releasing a job that is not held changes nothing."""
+        return await self._free(job_id, actor, ReasonCode.RELEASED)
+
+    async def resume(self, job_id: str, *, actor: str) -> Json:
+        """Let a suspended job go on, as soon as its policy says so."""
+        return await self._free(job_id, actor, ReasonCode.RESUMED_BY_USER)
+
+    async def _free(self, job_id: str, actor: str, code: ReasonCode) -> Json:
+        def work(connection: Connection) -> None:
+            row = jobs.get(connection, job_id)
+            if JobState(row["state"]).is_terminal:
+                message = f"job {job_id} has ended ({row['state']})."
+                raise Conflict(message, fix="Submit it again.")
+            if row["held_by"] is not None:
+                self._note(connection, job_id, actor, Reason(code, {"actor": actor}), held_by=None)
+
+        return await self._change(job_id, work, "release")
+
+    async def suspend(self, job_id: str, *, actor: str) -> Json:
+        """Checkpoint and stop a running job; it stays stopped until it is resumed."""
+        now = self._clock.now()
+        reason = Reason(ReasonCode.SUSPENDED_BY_USER, {"actor": actor, "job_id": job_id})
+
+        def work(connection: Connection) -> None:
+            live, state = attempts.live_of(connection, job_id), jobs.state_of(connection, job_id)
+            if live is None or state != JobState.RUNNING:
+                message = f"job {job_id} is {state}; only a running job can be suspended."
+                raise Conflict(message, fix=f"Hold a waiting job with: lowtide hold {job_id}")
+            jobs.set_values(connection, job_id, held_by=actor)
+            attempts.ask_stop(connection, live["id"], intent="suspend", at=now, actor=actor, reason=reason)
+
+        return await self._change(job_id, work, "suspend")
+
+    async def run_now(self, job_id: str, *, actor: str, why: str) -> Json:
+        """Start a waiting job whatever the carbon; who and why stay on record."""
+        reason = Reason(ReasonCode.RUN_NOW, {"actor": actor, "why": why})
+
+        def work(connection: Connection) -> None:
+            state = jobs.state_of(connection, job_id)
+            if state not in WAITING_JOB_STATES:
+                message = f"job {job_id} is {state}; only a waiting job can be told to run now."
+                raise Conflict(message, fix=f"See: lowtide explain {job_id}")
+            self._note(
+                connection, job_id, actor, reason, held_by=None, forced_by=actor, forced_why=why, not_before=None
+            )
+
+        return await self._change(job_id, work, "run_now")
+
+    def _note(self, connection: Connection, job_id: str, actor: str, reason: Reason, **values: object) -> None:
+        now = self._clock.now()
+        jobs.set_values(
+            connection, job_id, reason_code=reason.code.value, reason_facts=reason.facts, next_review_at=now, **values
+        )
+        jobs.write_event(connection, job_id=job_id, at=now, actor=actor, reason=reason)
+
+    async def _change(self, job_id: str, work: Callable[[Connection], None], why: str) -> Json:
+        await self._writer.run(work)
+        self._loop.wake(why)
+        self._driving = asyncio.get_running_loop().create_task(self._driver.drive_all())
+        return await self.job(job_id)
+
+    _driving: asyncio.Task[None] | None = None
+
+    # ---- logs ----
+
+    async def log_text(self, job_id: str, *, attempt: int | None = None, tail_lines: int | None = None) -> str:
+        """What the job printed, attempt after attempt, without lowtide's own lines."""
+        every = await self._writer.read(lambda c: _attempts_of(c, job_id))
+        wanted = [row for row in every if attempt is None or row["number"] == attempt]
+        if attempt is not None and not wanted:
+            message = f"job {job_id} has no attempt {attempt}."
+            raise NotFound(message, fix=f"It has {len(every)}.")
+        text = "".join([await self._attempt_log(row) for row in wanted])
+        if tail_lines is None:
+            return text
+        return "".join(text.splitlines(keepends=True)[-tail_lines:]) if tail_lines else ""
+
+    async def _attempt_log(self, row: RowMapping) -> str:
+        kept = self._settings.data_dir / "logs" / f"{row['id']}.log"
+        if kept.exists():
+            return await asyncio.to_thread(kept.read_text)
+        site = self._sites.get(row["site"])
+        if site is None or row["submitted_at"] is None:
+            return ""
+        try:
+            text = await site.cluster.log_tail(row["id"], max_bytes=LOG_BYTES, lines=LOG_LINES)
+        except ClusterFailure:
+            return ""
+        return jobside_record.strip(text)
+
+    async def log_stream(self, job_id: str) -> AsyncIterator[str]:
+        """The log as it grows, until the job has ended."""
+        sent = 0
+        while True:
+            state = JobState((await self.job(job_id))["state"])
+            text = await self.log_text(job_id)
+            if len(text) > sent:
+                yield text[sent:]
+                sent = len(text)
+            if state.is_terminal:
+                return
+            await asyncio.sleep(FOLLOW_S)
+
+    # ---- grid, sites, reports ----
+
+    async def forecast(self, zone: str | None, hours: float, duration_s: float | None) -> Json:
+        """Intensity of a zone: recorded, forecast, and the best windows for a duration."""
+        zones = list(self._grid.zones)
+        if not zones:
+            message = "no site has a grid zone."
+            raise NotFound(message, fix="Set 'zone' of a site, or start with: lowtide up --zone GB")
+        state = self._grid.zones.get(zone or zones[0])
+        if state is None:
+            message = f"zone {zone!r} is not in use; the zones are: {', '.join(zones)}."
+            raise NotFound(message, fix="Choose one of them.")
+        now = self._clock.now()
+        price = self._grid.forecasts(now, self._settings.slot_s)[state.zone]
+        actual = state.actual.clip(now - timedelta(hours=hours / 2), now) if state.actual else None
+        return outlook(price, actual, now=now, hours=hours, duration_s=duration_s)
+
+    async def sites(self) -> list[Json]:
+        """Sites with their use."""
+        live = await self._writer.read(attempts.live)
+        return [self._site_json(runtime, live) for runtime in self._sites.values()]
+
+    def _site_json(self, runtime: SiteRuntime, live: list[RowMapping]) -> Json:
+        site, here = runtime.site, [row for row in live if row["site"] == runtime.site.name]
+        state = self._grid.zones.get(site.zone)
+        return {
+            "name": site.name,
+            "zone": site.zone or None,
+            "grid_source": state.source if state else None,
+            "jurisdiction": site.jurisdiction or None,
+            "reachable": runtime.reachable,
+            "trouble": runtime.trouble or None,
+            "gpus": site.gpus,
+            "gpus_used": sum(row["gpus"] for row in here),
+            "gpu_model": site.gpu_model or None,
+            "cpus": site.cpus,
+            "cpus_used": sum(row["cpus"] for row in here),
+            "pue": site.pue,
+            "ray_version": runtime.ray_version or None,
+            "attempts": [row["id"] for row in here],
+        }
+
+    async def queues(self) -> list[Json]:
+        """Queues as configured."""
+        return [q.model_dump(mode="json") for q in self._settings.queues]
+
+    async def receipt(self, job_id: str) -> Json:
+        """What one job used, emitted and avoided."""
+        return await self._writer.read(lambda c: self._receipt(c, jobs.get(c, job_id)))
+
+    def _receipt(self, connection: Connection, row: RowMapping) -> Json:
+        return receipts.receipt(
+            self._job_json(connection, row),
+            accounts.energy_of(connection, row["id"]),
+            accounts.baseline_of(connection, row["id"]),
+            attempts.of_job(connection, row["id"]),
+        )
+
+    async def report(self, job_ids: list[str] | None) -> Json:
+        """Receipts of the named jobs, or of all that ran, with their sums."""
+
+        def work(connection: Connection) -> list[Json]:
+            rows = [jobs.get(connection, i) for i in job_ids] if job_ids else jobs.search(connection, limit=1000)
+            return [self._receipt(connection, row) for row in rows if job_ids or row["attempts"]]
+
+        return receipts.report(await self._writer.read(work), now=self._clock.now())
+
+    async def doctor(self) -> list[Json]:
+        """Findings about this installation."""
+        return await findings(self._settings, self._sites, self._grid, self._clock)
+
+    def health(self) -> Json:
+        """Whether the daemon is ready, and where it lives."""
+        reachable = [runtime.reachable for runtime in self._sites.values()]
+        return {
+            "status": "ready" if all(reachable) else "degraded",
+            "version": version("lowtide"),
+            "pid": os.getpid(),
+            "data_dir": str(self._settings.data_dir),
+            "now": stamp(self._clock.now()),
+            "clock_rate": self._clock.rate,
+            "started_at": stamp(self._started_at),
+            "url": self._url(),
+            "sites": [self._site_json(runtime, []) for runtime in self._sites.values()],
+        }
+
+    def request_shutdown(self, *, stop_cluster: bool) -> None:
+        """End the daemon; the local cluster too where asked, else its jobs run on."""
+        self._shutdown(stop_cluster)
+
+
+def _attempts_of(connection: Connection, job_id: str) -> list[RowMapping]:
+    jobs.state_of(connection, job_id)
+    return attempts.of_job(connection, job_id)
+
+
+def _short_id() -> str:
+    return "".join(secrets.choice(ID_ALPHABET) for _ in range(6))

@@ -1,0 +1,325 @@
+"""What Prometheus reads: fleet gauges and counters, computed from the store at each scrape.
+
+Counters that matter (energy, emissions, jobs) come from the store as totals, so a restart never makes one
+fall (INV-17). Labels hold queues, zones, pools and sources: never a user, a job's name or a path.
+"""
+
+import platform
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection, RowMapping, func, select
+
+from lowtide.scheduler.model.lifecycle import (
+    LIVE_ATTEMPT_STATES,
+    TERMINAL_JOB_STATES,
+    WAITING_JOB_STATES,
+    JobState,
+)
+from lowtide.scheduler.model.plan import Action, Plan
+from lowtide.scheduler.model.reason import ReasonCode
+from lowtide.scheduler.store import accounts
+from lowtide.scheduler.store import tables as t
+
+if TYPE_CHECKING:
+    from lowtide.scheduler.control.assemble import Daemon
+
+HORIZONS_H = (1, 3, 6, 12, 24, 48)
+WAIT_BUCKETS_S = (60, 300, 900, 1800, 3600, 7200, 14_400, 28_800, 43_200, 86_400, 172_800, 604_800)
+CYCLE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+REASONS = {
+    ReasonCode.CARBON_WINDOW: "carbon",
+    ReasonCode.LOW_CARBON_NOW: "carbon",
+    ReasonCode.NO_GAIN: "carbon",
+    ReasonCode.DEADLINE: "deadline",
+    ReasonCode.PATIENCE: "deadline",
+    ReasonCode.CAPACITY: "capacity",
+    ReasonCode.NO_SITE: "capacity",
+    ReasonCode.SITE_UNREACHABLE: "capacity",
+    ReasonCode.GRID_DATA_STALE: "provider_stale",
+    ReasonCode.RUN_NOW: "manual",
+    ReasonCode.HELD: "manual",
+}
+"""Reason codes to the few label values of the decisions counter; the others are ``other``."""
+HISTOGRAMS = (
+    ("lowtide_job_queue_wait_seconds", "Time from submission to first start.", "submitted_at", "started_at"),
+    (
+        "lowtide_job_carbon_delay_seconds",
+        "Time from the earliest start that capacity allowed to the first start.",
+        "first_feasible_at",
+        "started_at",
+    ),
+    (
+        "lowtide_job_runtime_seconds",
+        "Time from first start to end, suspensions included.",
+        "started_at",
+        "finished_at",
+    ),
+)
+ACTIONS = {Action.START: "start", Action.WAIT: "defer", Action.SUSPEND: "suspend"}
+
+
+class Metrics:
+    """The registry of one daemon."""
+
+    def __init__(self, version: str) -> None:
+        """Make the families that are counted as things happen."""
+        self.registry = CollectorRegistry()
+        self._version = version
+        self._cycle = Histogram(
+            "lowtide_scheduler_cycle_duration_seconds",
+            "Duration of one scheduling cycle.",
+            buckets=CYCLE_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._decisions = Counter(
+            "lowtide_scheduler_decisions_total",
+            "Scheduling decisions taken.",
+            ["queue", "action", "reason"],
+            registry=self.registry,
+        )
+        self._last_cycle_s = 0.0
+        self._daemon: Daemon | None = None
+
+    def watch(self, daemon: "Daemon") -> None:
+        """Read the rest from a daemon at each scrape."""
+        self._daemon = daemon
+        self.registry.register(_Fleet(daemon, self._version, lambda: self._last_cycle_s))
+
+    def cycled(self, plan: Plan, took_s: float) -> None:
+        """One cycle has ended with this plan."""
+        self._cycle.observe(took_s)
+        self._last_cycle_s = plan.made_at.timestamp()
+        snapshot = self._daemon.loop.latest_snapshot if self._daemon else None
+        queues = {view.job_id: view.queue for view in snapshot.jobs} if snapshot else {}
+        for decision in plan.decisions:
+            if decision.action in ACTIONS:
+                reason = REASONS.get(decision.reason.code, "other")
+                queue = queues.get(decision.job_id, "")
+                self._decisions.labels(queue, ACTIONS[decision.action], reason).inc()
+
+    def render(self) -> bytes:
+        """The exposition in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+class _Fleet(Collector):
+    """Everything that is read from the store and from the daemon's memory."""
+
+    def __init__(self, daemon: "Daemon", version: str, last_cycle_s: Callable[[], float]) -> None:
+        self._daemon, self._version, self._last_cycle_s = daemon, version, last_cycle_s
+
+    def describe(self) -> list[Metric]:
+        """Nothing: names are known at the first scrape, so registering need not query the store."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        yield from self._about()
+        yield from self._grid()
+        with self._daemon.database.read() as connection:
+            queues = sorted({q.name for q in self._daemon.settings.queues} | _queues(connection))
+            yield from _jobs(connection, queues)
+            yield from _waits(connection, queues, self._daemon.clock.now())
+            yield from _ledger(connection)
+            yield from self._gpus(connection)
+
+    def _about(self) -> Iterator[Metric]:
+        ray = next((s.ray_version for s in self._daemon.sites.values() if s.ray_version), "")
+        labels = {"version": self._version, "python": platform.python_version(), "ray": ray}
+        info = GaugeMetricFamily("lowtide_build_info", "Version information, value is always 1.", labels=list(labels))
+        info.add_metric(list(labels.values()), 1)
+        yield info
+        policy = GaugeMetricFamily(
+            "lowtide_policy_info", "Policies in use and their mode, value is always 1.", labels=["policy", "mode"]
+        )
+        for name in sorted({q.policy for q in self._daemon.settings.queues}):
+            policy.add_metric([name, "enforce"], 1)
+        yield policy
+        yield GaugeMetricFamily("lowtide_leader", "Whether this daemon is the leader (1) or a follower (0).", value=1)
+        yield GaugeMetricFamily("lowtide_db_up", "Whether the database answers.", value=1)
+        yield GaugeMetricFamily(
+            "lowtide_scheduler_last_cycle_timestamp_seconds",
+            "Unix time of the last completed scheduling cycle.",
+            value=self._last_cycle_s(),
+        )
+
+    def _grid(self) -> Iterator[Metric]:
+        zone_labels = ["zone", "signal", "provider"]
+        now = self._daemon.clock.now()
+        value = GaugeMetricFamily(
+            "lowtide_grid_carbon_intensity_grams_per_kwh",
+            "Current grid carbon intensity in gCO2eq per kWh.",
+            labels=zone_labels,
+        )
+        since = GaugeMetricFamily(
+            "lowtide_grid_carbon_intensity_timestamp_seconds",
+            "Unix time at which the current intensity value became valid.",
+            labels=zone_labels,
+        )
+        estimated = GaugeMetricFamily(
+            "lowtide_grid_carbon_intensity_estimated",
+            "Whether the current value is an estimate (1) or measured (0).",
+            labels=["zone", "provider"],
+        )
+        for zone, state in self._daemon.grid.zones.items():
+            series = state.actual or state.static
+            if series is not None and series.points:
+                point, labels = series.points[-1], [zone, series.signal.value, series.source]
+                value.add_metric(labels, point.g_per_kwh)
+                since.add_metric(labels, point.start.timestamp())
+                estimated.add_metric([zone, series.source], 0 if point.kind == "actual" else 1)
+        yield from (value, since, estimated)
+        yield from self._forecasts(now)
+        yield from self._providers()
+
+    def _forecasts(self, now: datetime) -> Iterator[Metric]:
+        ahead = GaugeMetricFamily(
+            "lowtide_grid_carbon_forecast_grams_per_kwh",
+            "Forecast carbon intensity at fixed horizons in gCO2eq per kWh.",
+            labels=["zone", "signal", "provider", "horizon"],
+        )
+        for zone, state in self._daemon.grid.zones.items():
+            if state.forecast is None:
+                continue
+            for hours in HORIZONS_H:
+                point = state.forecast.at(now + timedelta(hours=hours))
+                if point is not None:
+                    labels = [zone, state.forecast.signal.value, state.forecast.source, f"{hours}h"]
+                    ahead.add_metric(labels, point.g_per_kwh)
+        yield ahead
+
+    def _providers(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily(
+            "lowtide_provider_up", "Whether the last call to the provider succeeded.", labels=["provider"]
+        )
+        asked = CounterMetricFamily(
+            "lowtide_provider_requests",
+            "Questions to carbon data providers by outcome.",
+            labels=["provider", "operation", "outcome"],
+        )
+        in_use = {state.source for state in self._daemon.grid.zones.values()}
+        for name, reader in self._daemon.grid.readers.items():
+            if name in in_use:
+                up.add_metric([name], int(reader.up))
+                for (operation, outcome), count in sorted(reader.outcomes.items()):
+                    asked.add_metric([name, operation, outcome], count)
+        yield from (up, asked)
+
+    def _gpus(self, connection: Connection) -> Iterator[Metric]:
+        gpus = GaugeMetricFamily("lowtide_gpus", "GPUs by pool and state.", labels=["pool", "state"])
+        live = [state.value for state in LIVE_ATTEMPT_STATES]
+        query = select(t.attempt.c.site, func.sum(t.attempt.c.gpus)).where(t.attempt.c.state.in_(live))
+        used = {row[0]: row[1] for row in connection.execute(query.group_by(t.attempt.c.site))}
+        for name, runtime in self._daemon.sites.items():
+            held = used.get(name, 0)
+            gpus.add_metric([name, "allocated"], held)
+            gpus.add_metric([name, "idle"], runtime.site.gpus - held)
+        yield gpus
+
+
+def _queues(connection: Connection) -> set[str]:
+    return set(connection.execute(select(t.job.c.queue).distinct()).scalars())
+
+
+def _jobs(connection: Connection, queues: list[str]) -> Iterator[Metric]:
+    """Jobs by queue and state, all states always present."""
+    query = select(t.job.c.queue, t.job.c.state, func.count()).group_by(t.job.c.queue, t.job.c.state)
+    counts = {(row[0], row[1]): row[2] for row in connection.execute(query)}
+    now = GaugeMetricFamily("lowtide_jobs", "Jobs by queue and state.", labels=["queue", "state"])
+    submitted = CounterMetricFamily("lowtide_jobs_submitted", "Submitted jobs.", labels=["queue"])
+    finished = CounterMetricFamily("lowtide_jobs_finished", "Finished jobs.", labels=["queue", "outcome"])
+    for queue in queues:
+        for state in JobState:
+            now.add_metric([queue, state.value], counts.get((queue, state.value), 0))
+        submitted.add_metric([queue], sum(counts.get((queue, s.value), 0) for s in JobState))
+        for state in sorted(TERMINAL_JOB_STATES):
+            finished.add_metric([queue, state.value], counts.get((queue, state.value), 0))
+    yield from (now, submitted, finished)
+
+
+def _waits(connection: Connection, queues: list[str], now: datetime) -> Iterator[Metric]:
+    rows = list(
+        connection.execute(
+            select(
+                t.job.c.queue,
+                t.job.c.state,
+                t.job.c.submitted_at,
+                t.job.c.first_feasible_at,
+                t.job.c.started_at,
+                t.job.c.finished_at,
+                t.job.c.latest_finish_at,
+                t.job.c.planned_finish_at,
+                t.job.c.suspensions,
+            )
+        ).mappings()
+    )
+    by_queue = {queue: [row for row in rows if row["queue"] == queue] for queue in queues}
+    yield from _deadlines(by_queue, now)
+    for name, told, start, end in HISTOGRAMS:
+        yield _histogram(name, told, {queue: _spans(own, start, end) for queue, own in by_queue.items()})
+    suspended = CounterMetricFamily("lowtide_job_suspensions", "Suspensions.", labels=["queue"])
+    for queue, own in by_queue.items():
+        suspended.add_metric([queue], sum(r["suspensions"] for r in own))
+    yield suspended
+
+
+def _spans(rows: list[RowMapping], start: str, end: str) -> list[float]:
+    """Seconds between two moments of each job that has both, never below zero."""
+    both = [(row[start], row[end]) for row in rows if row[start] and row[end]]
+    return [max(0.0, (later - earlier).total_seconds()) for earlier, later in both]
+
+
+def _deadlines(by_queue: dict[str, list[RowMapping]], now: datetime) -> Iterator[Metric]:
+    missed = CounterMetricFamily(
+        "lowtide_job_deadline_misses", "Jobs that ended after their deadline or patience.", labels=["queue"]
+    )
+    risk = GaugeMetricFamily(
+        "lowtide_jobs_deadline_at_risk", "Unfinished jobs planned to end after their deadline.", labels=["queue"]
+    )
+    oldest = GaugeMetricFamily(
+        "lowtide_queue_oldest_pending_age_seconds", "Age of the oldest waiting job.", labels=["queue"]
+    )
+    waiting = {s.value for s in WAITING_JOB_STATES}
+    for queue, rows in by_queue.items():
+        done = [r for r in rows if r["state"] == JobState.SUCCEEDED]
+        missed.add_metric([queue], sum(r["finished_at"] > r["latest_finish_at"] for r in done))
+        unfinished = [r for r in rows if r["finished_at"] is None and r["planned_finish_at"] is not None]
+        risk.add_metric([queue], sum(r["planned_finish_at"] > r["latest_finish_at"] for r in unfinished))
+        ages = [(now - r["submitted_at"]).total_seconds() for r in rows if r["state"] in waiting]
+        oldest.add_metric([queue], max(ages, default=0.0))
+    yield from (missed, risk, oldest)
+
+
+def _histogram(name: str, told: str, values: dict[str, list[float]]) -> Metric:
+    family = HistogramMetricFamily(name, told, labels=["queue"])
+    for queue, seconds in values.items():
+        edges = [(str(float(edge)), float(sum(s <= edge for s in seconds))) for edge in WAIT_BUCKETS_S]
+        family.add_metric([queue], [*edges, ("+Inf", float(len(seconds)))], sum(seconds))
+    return family
+
+
+def _ledger(connection: Connection) -> Iterator[Metric]:
+    energy = CounterMetricFamily("lowtide_energy_joules", "Energy of jobs.", labels=["queue", "zone", "component"])
+    emitted = CounterMetricFamily(
+        "lowtide_emissions_grams", "Location-based emissions of jobs in gCO2eq.", labels=["queue", "zone"]
+    )
+    baseline = CounterMetricFamily(
+        "lowtide_emissions_counterfactual_grams",
+        "Emissions of ended jobs had they run at once, in gCO2eq.",
+        labels=["queue", "zone", "baseline"],
+    )
+    grams: dict[tuple[str, str], float] = {}
+    for row in accounts.totals(connection):
+        energy.add_metric([row["queue"], row["zone"], row["component"]], row["energy_mj"] / 1000)
+        key = (row["queue"], row["zone"])
+        grams[key] = grams.get(key, 0.0) + row["emissions_g"]
+    for (queue, zone), total in sorted(grams.items()):
+        emitted.add_metric([queue, zone], total)
+    for row in accounts.baseline_totals(connection):
+        baseline.add_metric([row["queue"], row["zone"], "run_immediately"], row["emissions_g"])
+    yield from (energy, emitted, baseline)
