@@ -2,7 +2,7 @@
 
 from setuptools import find_namespace_packages, setup
 
-ROOTS = ("scheduler", "policies", "connectors")
+ROOTS = ("scheduler", "policies", "connectors", "examples")
 
 
 def packages() -> list[str]:

@@ -107,8 +107,7 @@ class HttpClient:
         except httpx.TimeoutException:
             raise self._trouble(HttpTroubleKind.TIMEOUT, request, "did not answer in time") from None
         except httpx.ConnectError as error:
-            tls = isinstance(error.__cause__, ssl.SSLError) or "CERTIFICATE" in str(error)
-            kind = HttpTroubleKind.TLS if tls else HttpTroubleKind.CONNECT
+            kind = HttpTroubleKind.TLS if _is_tls(error) else HttpTroubleKind.CONNECT
             raise self._trouble(kind, request, f"cannot be reached ({error})") from None
         except (httpx.HTTPError, zlib.error, ValueError) as error:
             raise self._trouble(HttpTroubleKind.PROTOCOL, request, f"broke off ({type(error).__name__})") from None
@@ -147,3 +146,10 @@ class HttpClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
+
+
+def _is_tls(error: BaseException | None) -> bool:
+    """Whether TLS is what failed: the libraries below wrap its error, each in one of its own."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error is not None

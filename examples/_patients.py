@@ -1,20 +1,22 @@
-"""Tables of patients: reading them, nested cross-validation of linear models, and Cox's model of survival."""
+"""Tables of patients: reading them, repeated nested cross-validation of linear models, Cox's model of survival."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from _pacing import Progress
+from _pacing import Budget, Progress, conclude
 from numpy.typing import NDArray
 from scipy.io import arff
+
+from lowtide.connectors.jobside import checkpoint
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Fit = Callable[[Array, Array, float], Array]
 Score = Callable[[Array, Array], float]
 
-RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0)
+RIDGES = (1.0, 5.0, 25.0, 125.0)
 OUTER, INNER = 5, 4
 STEPS = 150
 
@@ -24,6 +26,25 @@ class Repeats(Progress):
     """One figure per finished repeat; the repeat's number is its seed, so nothing else must be kept."""
 
     scores: list[float] = field(default_factory=list)
+
+
+def repeat(
+    session: checkpoint.Session, limit: Budget, once: Callable[[int], float], *, metric: str, baseline: float
+) -> float | None:
+    """Call ``once`` with seeds 0, 1, ... within the budget; the mean, or None when asked to stop before."""
+    run: Repeats = session.load() or Repeats()
+    if run.epoch:
+        print(f"resumed after epoch {run.epoch}", flush=True)
+    while limit.allows(run):
+        run.scores.append(once(run.epoch))
+        limit.book(run)
+        print(f"epoch {run.epoch} {metric}={run.scores[-1]:.4f}", flush=True)
+        if session.save_if_asked(run):
+            print(f"suspended after epoch {run.epoch}", flush=True)
+            return None
+    score = float(np.mean(run.scores))
+    conclude(session, score, metric=metric, baseline=baseline)
+    return score
 
 
 def table(path: Path) -> dict[str, NDArray[np.generic]]:

@@ -12,12 +12,14 @@ Run      python brain_mri.py [--seconds 8 | --epochs 20]      (pip install "lowt
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import nibabel as nib
 import numpy as np
 from _pacing import Budget, Progress, budget, conclude, shipped
-from lowtide.connectors.jobside import checkpoint
 from numpy.typing import NDArray
+
+from lowtide.connectors.jobside import checkpoint
 
 Array = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -44,7 +46,7 @@ def fresh_run() -> Run:
     """Weights before the first epoch."""
     rng = np.random.default_rng(2017)
     weights: list[Array] = []
-    for inputs, outputs in zip(LAYERS, LAYERS[1:], strict=False):
+    for inputs, outputs in pairwise(LAYERS):
         scaled = rng.normal(0, np.sqrt(2 / inputs), (inputs, outputs))
         weights += [scaled.astype(np.float32), np.zeros(outputs, np.float32)]
     return Run(rng=rng, weights=weights, velocity=[np.zeros_like(w) for w in weights])
@@ -52,7 +54,7 @@ def fresh_run() -> Run:
 
 def scans() -> tuple[Array, Labels]:
     """The first scan as signal in 0..1 and the classes of the second, both (slice, x, y)."""
-    image = nib.load(shipped("nibabel", "tests/data/example4d.nii.gz"))  # type: ignore[attr-defined]
+    image = nib.nifti1.Nifti1Image.from_filename(shipped("nibabel", "tests/data/example4d.nii.gz"))
     both = np.moveaxis(np.asarray(image.dataobj, np.float32), 2, 0) / np.float32(600)
     return both[..., 0], tissue(both[..., 1], cut=float(np.median(both[..., 1][both[..., 1] > BRAIN_FROM])))
 
@@ -75,6 +77,12 @@ def forward(weights: list[Array], inputs: Array) -> tuple[Array, Array]:
     hidden = np.maximum(inputs @ weights[0] + weights[1], 0)
     raised = np.exp((logits := hidden @ weights[2] + weights[3]) - logits.max(1, keepdims=True))
     return hidden, raised / raised.sum(1, keepdims=True)
+
+
+def classify(run: Run, inputs: Array) -> Labels:
+    """The likeliest class of each patch."""
+    best: Labels = forward(run.weights, inputs)[1].argmax(1)
+    return best
 
 
 def descend(run: Run, inputs: Array, labels: Labels, rate: float) -> None:
@@ -117,13 +125,12 @@ def train(session: checkpoint.Session, limit: Budget) -> float | None:
         print(f"resumed after epoch {run.epoch}", flush=True)
     while limit.allows(run):
         epoch(run, signal, labels)
-        score = dice(forward(run.weights, held_out)[1].argmax(1), truth)
         limit.book(run)
-        print(f"epoch {run.epoch} dice={score:.4f}", flush=True)
+        print(f"epoch {run.epoch} dice={dice(classify(run, held_out), truth):.4f}", flush=True)
         if session.save_if_asked(run):
             print(f"suspended after epoch {run.epoch}", flush=True)
             return None
-    score = dice(forward(run.weights, held_out)[1].argmax(1), truth)
+    score = dice(classify(run, held_out), truth)
     conclude(session, score, metric="dice", baseline=baseline)
     return score
 

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 import pydicom
 from _pacing import Budget, Progress, budget, conclude, shipped
-from lowtide.connectors.jobside import checkpoint
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neural_network import MLPClassifier
+
+from lowtide.connectors.jobside import checkpoint
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]

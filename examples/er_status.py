@@ -11,8 +11,9 @@ Run      python er_status.py [--seconds 8 | --epochs 5]      (pip install "lowti
 """
 
 import numpy as np
-from _pacing import Budget, budget, conclude, shipped
-from _patients import Array, Repeats, descend, nested, table
+from _pacing import Budget, budget, shipped
+from _patients import Array, descend, nested, repeat, table
+
 from lowtide.connectors.jobside import checkpoint
 
 
@@ -44,17 +45,11 @@ def balanced_accuracy(margin: Array, target: Array) -> float:
 def train(session: checkpoint.Session, limit: Budget) -> float | None:
     """Repeat to the end and return the mean balanced accuracy, or None when asked to stop before."""
     genes, positive = tumours()
-    run: Repeats = session.load() or Repeats()
-    while limit.allows(run):
-        run.scores.append(nested(genes, positive, logistic, balanced_accuracy, seed=run.epoch))
-        limit.book(run)
-        print(f"epoch {run.epoch} balanced_accuracy={run.scores[-1]:.4f}", flush=True)
-        if session.save_if_asked(run):
-            print(f"suspended after epoch {run.epoch}", flush=True)
-            return None
-    score = float(np.mean(run.scores))
-    conclude(session, score, metric="balanced_accuracy", baseline=0.5)
-    return score
+
+    def once(seed: int) -> float:
+        return nested(genes, positive, logistic, balanced_accuracy, seed)
+
+    return repeat(session, limit, once, metric="balanced_accuracy", baseline=0.5)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ Run      python relapse_clinical.py [--seconds 8 | --epochs 5]      (pip install
 """
 
 import numpy as np
-from _pacing import Budget, budget, conclude, shipped
-from _patients import Array, Repeats, concordance, cox, nested, table
+from _pacing import Budget, budget, shipped
+from _patients import Array, concordance, cox, nested, repeat, table
+
 from lowtide.connectors.jobside import checkpoint
 
 
@@ -29,17 +30,11 @@ def patients() -> tuple[Array, Array]:
 def train(session: checkpoint.Session, limit: Budget) -> float | None:
     """Repeat to the end and return the mean concordance, or None when asked to stop before."""
     findings, outcome = patients()
-    run: Repeats = session.load() or Repeats()
-    while limit.allows(run):
-        run.scores.append(nested(findings, outcome, cox, concordance, seed=run.epoch))
-        limit.book(run)
-        print(f"epoch {run.epoch} concordance={run.scores[-1]:.4f}", flush=True)
-        if session.save_if_asked(run):
-            print(f"suspended after epoch {run.epoch}", flush=True)
-            return None
-    score = float(np.mean(run.scores))
-    conclude(session, score, metric="concordance_index", baseline=0.5)
-    return score
+
+    def once(seed: int) -> float:
+        return nested(findings, outcome, cox, concordance, seed)
+
+    return repeat(session, limit, once, metric="concordance_index", baseline=0.5)
 
 
 if __name__ == "__main__":

@@ -32,11 +32,10 @@ from pathlib import Path
 from typing import Any
 
 from lowtide.connectors.jobside import directory, record
-from lowtide.connectors.jobside.directory import CLAIM, MANIFEST, STATE
+from lowtide.connectors.jobside.directory import SCRATCH, STATE
 
 KEEP = 2
 SUSPEND_FLAG, SUSPENDED_MARK, RESULTS = "suspend", "suspended", "results.json"
-SCRATCH = ".new-"
 FLAG_WAIT_S = 0.5
 """How long a forked worker that gets SIGTERM waits for the suspend flag before it dies of the signal. The
 cluster signals the runner first and every descendant within milliseconds of it."""
@@ -100,7 +99,8 @@ class Session:
         self.resumed = False
         if self._root is not None:
             self._root.mkdir(parents=True, exist_ok=True)
-            self._claim(self._root)
+            self._refuse_if_stale(self._root)
+            directory.claim(self._root, self._number, self._attempt)
         self._watch()
 
     def close(self) -> None:
@@ -127,6 +127,12 @@ class Session:
         if signal.getsignal(signal.SIGTERM) is not self._handler:
             replaced = signal.signal(signal.SIGTERM, self._handler)
             self._replaced = signal.SIG_DFL if replaced is None else replaced
+
+    @staticmethod
+    def _rest() -> None:
+        """All is safe: a late signal must not kill the exit. A handler would be gone when Python winds down."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def _note_term(self, number: int, _frame: object) -> None:
         if os.getpid() == self._pid:
@@ -173,6 +179,7 @@ class Session:
             return False
         if asked and self._control is not None:
             (self._control / SUSPENDED_MARK).touch()
+            self._rest()
         return asked
 
     def save(self, state: Any) -> None:
@@ -195,30 +202,28 @@ class Session:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         self._saved_at_s = self._elapsed()
-        self._prune(self._root)
+        if directory.owner(self._root) <= self._number:  # else what lies there is no longer ours to tidy
+            self._prune(self._root)
         self._say("checkpoint", {k: manifest[k] for k in ("wall_s", "seq", "size", "sha256")})
 
     def _write(self, root: Path, scratch: Path, state: Any) -> dict[str, object]:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         self._dump(state, scratch / STATE)
-        digest = directory.digest(scratch / STATE)
+        manifest: dict[str, object] = {
+            "attempt": self._attempt,
+            "number": self._number,
+            "wall_s": self._clock(),
+            **directory.digest(scratch / STATE),
+        }
         directory.sync(scratch / STATE)
-        with directory.locked(root):  # between this look and the rename no newer attempt can claim
-            self._refuse_if_stale(root)
-            seq = max((s for s, _ in directory.checkpoints(root)), default=0) + 1
-            manifest = {"seq": seq, "attempt": self._attempt, "number": self._number, "wall_s": self._clock(), **digest}
-            (scratch / MANIFEST).write_text(json.dumps(manifest))
-            for path in (scratch / MANIFEST, scratch):
-                directory.sync(path)
-            final = root / f"ckpt-{seq:06d}-{self._attempt}"
-            scratch.rename(final)
-            directory.sync(root)
+        self._refuse_if_stale(root)  # writing may have taken long
+        seq, final = directory.publish(root, scratch, self._attempt, manifest)
         if not directory.verified(final):
             self._damaged.add(final)
             message = f"checkpoint {final.name} does not read back as it was written; the disk may be failing"
             raise OSError(message)
-        return manifest
+        return {"seq": seq, **manifest}
 
     def load(self) -> Any | None:
         """The state of the newest checkpoint that verifies, or None when there is none."""
@@ -260,19 +265,6 @@ class Session:
         sound = [path for _, path in directory.checkpoints(root) if path not in self._damaged]
         for path in {*sound[:-KEEP], *self._damaged}:
             shutil.rmtree(path, ignore_errors=True)
-
-    def _claim(self, root: Path) -> None:
-        """Fence off earlier attempts: the highest number that was ever here owns the directory (INV-02)."""
-        with directory.locked(root):
-            self._refuse_if_stale(root)
-            scratch = root / f".{CLAIM}-{os.getpid()}"
-            scratch.write_text(str(self._number))
-            directory.sync(scratch)
-            scratch.rename(root / CLAIM)
-            directory.sync(root)
-        for left in root.glob(f"{SCRATCH}*"):
-            if not left.name.startswith(f"{SCRATCH}{self._attempt}-"):  # of an attempt that was killed while it wrote
-                shutil.rmtree(left, ignore_errors=True)
 
     def _refuse_if_stale(self, root: Path) -> None:
         owner = directory.owner(root)

@@ -2,35 +2,64 @@
 
 ckpt-000007-train-a2/state.pkl       the state
 ckpt-000007-train-a2/manifest.json   size, SHA-256, sequence and attempt number, wall time
-fence                                the highest attempt number that ever claimed the directory
+fence-000002                         attempt number 2 claimed the directory; the highest number owns it
+.new-train-a2-4711/                  a checkpoint that is being written
+
+No lock is needed, so a frozen attempt blocks nobody and any shared file system will do: numbers only grow,
+and who claims the directory sweeps away what older attempts are writing, so that their rename fails.
 """
 
-import contextlib
+import errno
 import hashlib
 import json
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from itertools import count
 from pathlib import Path
 
-STATE, MANIFEST, CLAIM, LOCK = "state.pkl", "manifest.json", "fence", ".lock"
-LOCK_WAIT_S = 10.0
-"""A lock is held for milliseconds; who holds it longer is frozen, and a frozen attempt must not block the next."""
+STATE, MANIFEST = "state.pkl", "manifest.json"
+CLAIM, SCRATCH = "fence-", ".new-"
 
 
 def owner(root: Path) -> int:
-    """The highest attempt number that has claimed or saved here."""
-    numbers = [_claimed(root / CLAIM)]
+    """The highest attempt number that has claimed or saved here; 0 when nobody has."""
+    numbers = [int(path.name.removeprefix(CLAIM)) for path in _claims(root)]
     numbers += [_saved_by(path / MANIFEST) for _, path in checkpoints(root)]
-    return max(numbers)
+    return max(numbers, default=0)
 
 
-def _claimed(path: Path) -> int:
-    try:
-        return int(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return 0
+def claim(root: Path, number: int, attempt: str) -> None:
+    """Make an attempt the owner: older ones are refused from now on, and what they are writing goes."""
+    (root / f"{CLAIM}{number:06d}").touch()
+    sync(root)
+    for older in _claims(root):
+        if int(older.name.removeprefix(CLAIM)) < number:
+            older.unlink(missing_ok=True)
+    for left in root.glob(f"{SCRATCH}*"):
+        if not left.name.startswith(f"{SCRATCH}{attempt}-"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def publish(root: Path, scratch: Path, attempt: str, manifest: dict[str, object]) -> tuple[int, Path]:
+    """Give a written checkpoint the next free number and its name; returns both."""
+    for seq in count((newest(root) or 0) + 1):
+        (scratch / MANIFEST).write_text(json.dumps({"seq": seq, **manifest}))
+        sync(scratch / MANIFEST)
+        sync(scratch)
+        final = root / f"ckpt-{seq:06d}-{attempt}"
+        try:
+            scratch.rename(final)
+        except OSError as error:
+            if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+                continue  # another process of this attempt has just taken the number
+            raise
+        sync(root)
+        return seq, final
+    raise AssertionError("numbers do not end")
+
+
+def _claims(root: Path) -> list[Path]:
+    return [path for path in root.glob(f"{CLAIM}*") if path.name.removeprefix(CLAIM).isdigit()]
 
 
 def _saved_by(path: Path) -> int:
@@ -80,24 +109,3 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Hold the directory against other attempts, also on other machines where the file system can."""
-    give_up_s = time.monotonic() + LOCK_WAIT_S
-    with (root / LOCK).open("w") as file:
-        with contextlib.suppress(OSError):  # a shared file system without locks: the two looks still stand
-            while time.monotonic() < give_up_s and not _took(file.fileno()):
-                time.sleep(0.02)
-        yield
-
-
-def _took(descriptor: int) -> bool:
-    import fcntl  # noqa: PLC0415 - where it is missing there is no runner either, and scripts must import this
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -45,6 +45,14 @@ def tagged(control: Path, proc: Path = Path("/proc")) -> set[int]:
     return found
 
 
+def reap_adopted(besides: int) -> None:
+    """Let go of adopted processes that have ended; their CPU time joins that of our ended children."""
+    flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, flags)) is not None and ended.si_pid != besides:
+            os.waitpid(ended.si_pid, 0)
+
+
 def signal_group(group: int, number: signal.Signals) -> None:
     """Signal a process group, and wake it: a frozen process would act on the signal only later."""
     for each in (number, signal.SIGCONT):

@@ -152,7 +152,7 @@ class _Found:
         return Report(started, self.ended, samples, checkpoints, results)
 
 
-_LINES = re.compile(rf"(?:\A|\n){re.escape(PREFIX)}[^\n]*(?:\n|\Z)")
+_LINES = re.compile(rf"(?:(?:\A|\n){re.escape(PREFIX)}[^\n]*)+(?:\n|\Z)")
 
 
 def strip(text: str) -> str:

@@ -93,6 +93,7 @@ class Runner:
         self._parent = os.getppid()
         self._control = Path(tempfile.mkdtemp(prefix="lowtide-"))
         self._asked_at: float | None = None
+        self._group: int | None = None
         self._samples: list[record.Sample] = []
         self._start_wall_s = time.time()
 
@@ -109,6 +110,9 @@ class Runner:
             code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
             self._end(code)
             return code
+        self._group = child.pid
+        if self._asked_at is not None:  # we were stopped while it started
+            self._forward()
         guard = offspring.Guard(child.pid, self._control)
         energy = EnergyReader(os.getpid(), self._environ)
         self._say_started(child.pid, energy)
@@ -132,19 +136,20 @@ class Runner:
             self._asked_at = time.monotonic()
             with contextlib.suppress(OSError):  # a full disk: the program still gets the signal
                 (self._control / checkpoint.SUSPEND_FLAG).touch()
+            self._forward()
+
+    def _forward(self) -> None:
+        if self._group is not None:
+            offspring.signal_group(self._group, signal.SIGTERM)
 
     # ---- watching ----
 
     def _watch(self, child: subprocess.Popen[bytes], energy: EnergyReader) -> int:
         self._sample(energy)
         next_sample = time.monotonic() + self._order.sample_s
-        forwarded = False
         while not self._over(child):
             if os.getppid() != self._parent:
                 self._on_term(signal.SIGTERM, None)
-            if self._asked_at is not None and not forwarded:
-                forwarded = True
-                offspring.signal_group(child.pid, signal.SIGTERM)
             if self._out_of_patience():
                 offspring.signal_group(child.pid, signal.SIGKILL)
                 offspring.end_all(self._control, 0.0)
@@ -152,7 +157,9 @@ class Runner:
                 self._sample(energy)
                 next_sample = time.monotonic() + self._order.sample_s
         offspring.end_all(self._control, offspring.SETTLE_S)  # what it left behind
+        offspring.signal_group(child.pid, signal.SIGKILL)  # also what has overwritten its environment
         self._sample(energy)
+        self._group = None  # once it is reaped, the id may be somebody else's
         return child.wait()
 
     def _over(self, child: subprocess.Popen[bytes]) -> bool:
@@ -161,11 +168,18 @@ class Runner:
         It is not reaped yet, so that its group id stays ours. During a stop the end of the first process (a
         shell) is not the end: what it started may still be saving.
         """
+        offspring.reap_adopted(child.pid)
         ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        if ended and (self._asked_at is None or self._out_of_patience() or not offspring.tagged(self._control)):
+        if ended and (self._asked_at is None or not self._may_still_save()):
             return True
         time.sleep(POLL_S)
         return False
+
+    def _may_still_save(self) -> bool:
+        return not (self._out_of_patience() or self._marked() or not offspring.tagged(self._control))
+
+    def _marked(self) -> bool:
+        return (self._control / checkpoint.SUSPENDED_MARK).exists()
 
     def _out_of_patience(self) -> bool:
         if self._asked_at is None:
@@ -194,7 +208,6 @@ class Runner:
         for values in record.sample_lines(thin):
             self._say("samples", values)
         asked = self._asked_at is not None
-        marked = (self._control / checkpoint.SUSPENDED_MARK).exists()
         self._say(
             "ended",
             {
@@ -204,7 +217,7 @@ class Runner:
                 "signal": -code if code < 0 else None,
                 "asked_to_stop": asked,
                 # Once the state is safe and a stop was asked for, it matters no more how the program ended.
-                "suspended": marked and (code == 0 or asked),
+                "suspended": self._marked() and (code == 0 or asked),
                 "checkpoint_seq": self._newest_checkpoint(),
                 "results": self._results(),
                 "energy_j": thin[-1].energy_j if thin else {},

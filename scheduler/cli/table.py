@@ -65,10 +65,16 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], available
 def _line(columns: Sequence[Column], row: Sequence[Cell], widths: Sequence[int]) -> str:
     parts = []
     for column, cell, width in zip(columns, row, widths, strict=True):
-        text = cell.text if len(cell.text) <= width else cell.text[: width - 1] + "…"
+        shown = printable(cell.text)
+        text = shown if len(shown) <= width else shown[: width - 1] + "…"
         padded = text.rjust(width) if column.is_number else text.ljust(width)
         parts.append(styled(padded, cell.style))
     return GAP.join(parts).rstrip()
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which could rewrite the terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:

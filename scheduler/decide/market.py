@@ -89,11 +89,11 @@ def _resampled(forecast: GridForecast, snapshot: Snapshot, grid: SlotGrid) -> _K
 
 
 def _finite(forecast: GridForecast) -> tuple[FloatArray, FloatArray]:
-    """Values and errors up to the first value that is no number (INV-12); a short error list is held on."""
+    """Values and errors up to the first that cannot be one (INV-12); a short error list is held on."""
     values = np.asarray(forecast.g_per_kwh, dtype=np.float64)
     errors = np.asarray(forecast.error_g_per_kwh or (0.0,), dtype=np.float64)[: len(values)]
     errors = np.concatenate((errors, np.full(len(values) - len(errors), errors[-1] if len(errors) else 0.0)))
-    bad = np.flatnonzero(~(np.isfinite(values) & np.isfinite(errors)))
+    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0) & np.isfinite(errors)))
     count = int(bad[0]) if bad.size else len(values)
     return values[:count], errors[:count]
 

@@ -16,6 +16,9 @@ from lowtide.scheduler.model.site import Queue
 IDLE_REVIEW = timedelta(hours=1)
 """When to look again at a job that only a person, a site or the configuration can set free."""
 
+LEAST_WORK_S = 1.0
+"""A job that has not ended still needs some time, whatever its estimate says."""
+
 SOMEONE, NO_REASON = "a user", "no reason was given"
 """Stand-ins where the view does not carry who acted and why; the event log does."""
 
@@ -170,7 +173,7 @@ def _request(view: JobView, queue: Queue, snapshot: Snapshot, market: Market, la
         gpus=need.gpus,
         cpus=need.cpus,
         sites=_sites(view, snapshot, market, running_at),
-        work_s=view.remaining_s,
+        work_s=max(view.remaining_s, LEAST_WORK_S),
         resume_s=queue.switch_cost_s if resumes else 0.0,
         switch_s=queue.switch_cost_s,
         power_w=view.power_w,

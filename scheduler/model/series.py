@@ -179,12 +179,10 @@ class Series:
 
 def _check_point(point: Point, last: datetime | None, source: str) -> None:
     value = point.g_per_kwh
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        message = f"{source} gives {value!r} at {point.start}: expected a finite number of g/kWh."
-        raise _bad(message)
-    if not 0 <= value <= MAX_G_PER_KWH:
-        message = f"{source} gives {value} g/kWh at {point.start}: expected 0 to {MAX_G_PER_KWH:.0f}."
-        raise _bad(message)
+    # The comparison also refuses NaN, both infinities and integers too large for a float.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_G_PER_KWH:
+        told = repr(value)[:40]
+        raise _bad(f"{source} gives {told} at {point.start}: expected 0 to {MAX_G_PER_KWH:.0f} g/kWh.")
     if point.start.tzinfo is None or point.end.tzinfo is None:
         message = f"{source} gives a time without a zone: {point.start}."
         raise _bad(message)

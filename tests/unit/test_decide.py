@@ -328,6 +328,17 @@ def test_a_suspendable_job_is_suspended_for_a_real_gain() -> None:
     assert worked == timedelta(hours=3, seconds=120)  # the switch is paid for
 
 
+def test_a_running_job_is_not_suspended_into_slots_that_a_waiting_one_was_promised() -> None:
+    running = a_job_view("r", gpus=8, hours=4, patience_h=6, running_h=1, suspendable=True)
+    waiting = a_job_view("w", gpus=8, hours=4, patience_h=20)
+    queues = [a_queue(policy="lowest_slots")]
+    assert by_id(a_snapshot(running, queues=queues, forecasts=[DIP]))["r"].action is Action.SUSPEND
+    decisions = by_id(a_snapshot(running, waiting, queues=queues, forecasts=[DIP]))
+    assert decisions["w"].chosen is not None
+    assert decisions["w"].chosen.start == NOON + timedelta(hours=4)
+    assert decisions["r"].action is Action.KEEP
+
+
 @pytest.mark.parametrize(
     ("changes", "queue_changes"),
     [
@@ -382,6 +393,28 @@ def test_at_most_six_candidates_are_told_and_one_is_chosen() -> None:
 
 def test_moments_are_written_without_the_machines_locale() -> None:
     assert when(NOON) == "Tue 12:00 UTC"
+
+
+@pytest.mark.parametrize("policy", ["asap", "threshold", "lowest_window", "lowest_slots"])
+@pytest.mark.parametrize("changes", [{"hours": 0.0}, {"power_w": 0.0}, {"cpus": 0, "gpus": 0}, {"patience_h": -90}])
+def test_odd_jobs_get_a_decision_all_the_same(policy: str, changes: dict[str, object]) -> None:
+    job = a_job_view(suspendable=True, **changes)  # type: ignore[arg-type]  # any field of a job
+    running = a_job_view("r", running_h=1.0, suspendable=True, **changes)  # type: ignore[arg-type]  # the same
+    plan = decide(a_snapshot(job, running, queues=[a_queue(policy=policy)], forecasts=[DIP]))
+    for decision in plan.decisions:
+        assert decision.reason.sentence
+        assert all(c.finish > c.start for c in decision.candidates)
+    assert plan.decisions[1].action in {Action.KEEP, Action.SUSPEND}
+
+
+def test_without_any_site_or_job_there_is_still_a_plan() -> None:
+    assert decide(a_snapshot()).decisions == ()
+    assert only(a_snapshot(a_job_view(), sites=[])).reason.code is ReasonCode.NO_SITE
+
+
+def test_negative_prices_end_what_is_known_of_the_forecast() -> None:
+    decision = only(a_snapshot(a_job_view(hours=1), forecasts=[a_forecast([300.0] * 8 + [-5.0] * 80)]))
+    assert decision.action is Action.START
 
 
 def test_the_plan_names_the_grid_data_it_rests_on() -> None:

@@ -3,15 +3,20 @@
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from lowtide.policies.guard import overlap, quantile
+from lowtide.policies.lift import margin_g
+from lowtide.policies.offer import Offer
 from lowtide.policies.problem import Choice, Problem
 from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.decide.market import market
 from lowtide.scheduler.decide.registry import policy_for, policy_names
+from lowtide.scheduler.decide.triage import triage
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.plan import Action, Candidate, JobDecision
-from tests.builders import NOON, a_dip, a_forecast, a_job_view, a_queue, a_snapshot
+from tests.builders import NOON, a_dip, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
 
 
 def planned(policy: str, prices: list[float], params: tuple[tuple[str, float], ...] = (), **job: object) -> JobDecision:
@@ -138,3 +143,25 @@ def test_the_quantile_is_one_sided() -> None:
 
 def test_overlap_gives_the_shared_stretches() -> None:
     assert overlap(((0.0, 10.0), (20.0, 30.0)), ((5.0, 25.0),)) == ((5.0, 10.0), (20.0, 25.0))
+
+
+@pytest.mark.parametrize("site", ["home", "north"])
+def test_the_guard_over_all_windows_agrees_with_the_guard_on_each(site: str) -> None:
+    prices = [400.0 - i + 40.0 * ((i * 7) % 11 - 5) for i in range(192)]
+    errors = [5.0 + i / 8 for i in range(192)]
+    view = a_job_view(hours=5, patience_h=30, allowed_sites=("home", "north"))
+    sites = [a_site_view(used_gpus=0 if site == "home" else 8), a_site_view(a_site("north", zone="SE"))]
+    grid = [a_forecast(prices, errors=errors), a_forecast([0.9 * p for p in prices], errors=errors, zone="SE")]
+    snapshot = a_snapshot(view, sites=sites, forecasts=grid, now=NOON)
+    here = market(snapshot)
+    request = triage(snapshot, here)[1][0].request
+    offer = Offer(Problem((request,), here.prices, here.timeline), here.timeline, request)
+    assert offer.baseline is not None
+    passing = offer.guarded().costs()
+    told = [
+        (s, column)
+        for s, column in np.argwhere(np.isfinite(offer.costs())).tolist()
+        if (figures := margin_g(offer, offer.window(s, column), offer.baseline))[0] > figures[2]
+    ]
+    assert np.argwhere(np.isfinite(passing)).tolist() == [list(pair) for pair in told]
+    assert 0 < len(told) < int(np.isfinite(offer.costs()).sum())

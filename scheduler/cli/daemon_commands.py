@@ -1,0 +1,142 @@
+"""Commands about the daemon itself: up, down, server, doctor, demo, version, completion."""
+
+from typing import Annotated
+
+import typer
+
+from lowtide.scheduler.cli import quick
+from lowtide.scheduler.cli.output import say, show
+from lowtide.scheduler.cli.root import Output, app, target
+from lowtide.scheduler.cli.table import Cell, Column, table
+from lowtide.scheduler.model.errors import BadInput, Unreachable
+
+Port = Annotated[int | None, typer.Option(metavar="N", help="Port on 127.0.0.1; 0 picks a free one.")]
+Config = Annotated[str | None, typer.Option(metavar="FILE", help="Settings file (YAML).")]
+DataDir = Annotated[str | None, typer.Option(metavar="DIR", help="Data directory.")]
+Gpus = Annotated[int | None, typer.Option(metavar="N", help="GPUs of the private local cluster.")]
+Zone = Annotated[str | None, typer.Option(metavar="ZONE", help="Grid zone of the private local cluster, such as GB.")]
+STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@app.command(cls=quick.Command, rich_help_panel="Daemon")
+def up(
+    ctx: typer.Context,
+    *,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Start in the background, wait until ready.")] = False,
+    port: Port = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    gpus: Gpus = None,
+    zone: Zone = None,
+) -> None:
+    """Start the daemon; without configured sites it starts a private Ray cluster on this machine."""
+    from lowtide.scheduler.cli import process  # noqa: PLC0415 - status must not wait for it
+
+    folder = target(ctx).folder(data_dir)
+    options = {"port": port, "config": config, "gpus": gpus, "zone": zone}
+    if not detach:
+        process.run_in_foreground(folder, options)
+        return
+    health = process.running(folder)
+    already = health is not None
+    say(process.up_text(health or process.run_detached(folder, options), already=already))
+
+
+@app.command(cls=quick.Command, hidden=True)
+def server(
+    ctx: typer.Context,
+    port: Port = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    gpus: Gpus = None,
+    zone: Zone = None,
+) -> None:
+    """Run the daemon in the foreground, as a service manager wants it."""
+    from lowtide.scheduler.cli import process  # noqa: PLC0415 - as above
+
+    options = {"port": port, "config": config, "gpus": gpus, "zone": zone}
+    process.run_in_foreground(target(ctx).folder(data_dir), options)
+
+
+@app.command(cls=quick.Command, rich_help_panel="Daemon")
+def down(
+    ctx: typer.Context,
+    *,
+    keep_cluster: Annotated[
+        bool, typer.Option("--keep-cluster", help="Leave the local Ray cluster and its jobs running.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """End the daemon. Accepted jobs are kept and go on at the next start."""
+    from lowtide.scheduler.cli import process  # noqa: PLC0415 - as above
+
+    chosen = target(ctx)
+    process.end(chosen.server, data_dir or chosen.directory, chosen.folder(data_dir), keep_cluster=keep_cluster)
+
+
+@app.command(cls=quick.Command, rich_help_panel="Daemon")
+def doctor(ctx: typer.Context, output: Output = "table") -> None:
+    """Check the installation; every finding says what to do."""
+    chosen = target(ctx)
+    try:
+        findings = chosen.connect().items("/v1/doctor")
+        code = 1 if any(finding["status"] == "fail" for finding in findings) else 0
+    except Unreachable:
+        from lowtide.scheduler.cli.process import local_findings  # noqa: PLC0415 - as above
+
+        findings, code = local_findings(chosen.folder()), Unreachable.exit_code
+    show(output, findings, human=lambda: _findings_text(findings))
+    raise typer.Exit(code)
+
+
+def _findings_text(findings: list[dict[str, str]]) -> str:
+    rows = [
+        [
+            Cell(finding["status"], STYLES.get(finding["status"], "")),
+            Cell(finding["check"]),
+            Cell(finding["detail"], ""),
+            Cell(finding["fix"]),
+        ]
+        for finding in findings
+    ]
+    return table([Column("STATE"), Column("CHECK"), Column("FOUND", is_flexible=True), Column("WHAT TO DO")], rows)
+
+
+@app.command(cls=quick.Command, rich_help_panel="Daemon")
+def demo(
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document at the end and nothing else.")
+    ] = False,
+) -> None:
+    """Show everything on this machine in three minutes: recorded grid days, a local Ray, real training jobs."""
+    from lowtide.scheduler.control.demo import run  # noqa: PLC0415 - the daemon's code, for this command alone
+
+    raise typer.Exit(run(as_json=as_json))
+
+
+@app.command(cls=quick.Command, rich_help_panel="Daemon")
+def version(ctx: typer.Context, output: Output = "table") -> None:
+    """Show the versions of this command and of the daemon that answers."""
+    from importlib.metadata import version as installed  # noqa: PLC0415 - as above
+
+    versions: dict[str, str | None] = {"lowtide": installed("lowtide"), "daemon": None}
+    try:
+        versions["daemon"] = target(ctx).connect().get("/v1/health").get("version")
+    except Unreachable:
+        versions["daemon"] = None
+    human = f"lowtide {versions['lowtide']}\ndaemon  {versions['daemon'] or 'does not answer'}"
+    show(output, versions, human=lambda: human, rows=lambda: [versions])
+
+
+@app.command(cls=quick.Command, rich_help_panel="Daemon")
+def completion(
+    shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish")] = "bash",
+) -> None:
+    """Print the completion script of a shell, for example: eval "$(lowtide completion bash)"."""
+    from typer._completion_shared import get_completion_script  # noqa: PLC0415 - Typer has no public name for it
+
+    if shell not in {"bash", "zsh", "fish"}:
+        message = f"{shell!r} is no shell that can be completed."
+        raise BadInput(message, fix="Give bash, zsh or fish.")
+    say(get_completion_script(prog_name="lowtide", complete_var="_LOWTIDE_COMPLETE", shell=shell))

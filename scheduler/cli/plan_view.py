@@ -1,0 +1,197 @@
+"""A decision in the terminal: what was considered, what was chosen, and why."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lowtide.scheduler.cli.table import Cell, Column, facts, styled, table
+from lowtide.scheduler.cli.words import NONE, change_from_now, local, mass, short, span, zone_name
+
+Json = dict[str, Any]
+MAX_CANDIDATES = 12
+MAX_HISTORY = 8
+
+
+EMPTY: Json = {
+    "job": None,
+    "action": "wait",
+    "next_review_at": None,
+    "baseline_g": None,
+    "saving_g": None,
+    "doubt_g": None,
+    "latest_start_at": None,
+    "would_start_now_if": [],
+    "candidates": [],
+    "grid": [],
+    "history": [],
+}
+
+
+def whole(plan: Json) -> Json:
+    """The plan with nothing missing: a job that nobody has decided on yet has little to tell."""
+    return EMPTY | plan
+
+
+def plan_text(plan: Json) -> str:
+    """The considered windows, the reason and the grid data of a dry run."""
+    parts = [candidates_text(plan), headline(plan), doubt_text(plan), grid_text(plan["grid"])]
+    return "\n".join(part for part in parts if part)
+
+
+def headline(plan: Json) -> str:
+    """What happens and why, in one line."""
+    chosen = chosen_of(plan)
+    sentence = plan["reason"]["sentence"]
+    if chosen is None:
+        return f"Decision: {plan['action']}. Reason: {sentence}."
+    word = "starts now" if plan["action"] in {"start", "keep"} else f"starts {local(chosen['start'])}"
+    return f"Decision: {word} at {chosen['site']}. Reason: {sentence}."
+
+
+def doubt_text(plan: Json) -> str:
+    """The saving with its doubt, where there is one."""
+    if plan["saving_g"] is None or not plan["saving_g"]:
+        return ""
+    doubt = f" ± {mass(plan['doubt_g'])}" if plan["doubt_g"] is not None else ""
+    share = change_from_now((plan["baseline_g"] or 0) - plan["saving_g"], plan["baseline_g"])
+    return f"Expected saving: {mass(plan['saving_g'])}{doubt} against starting as soon as possible ({share})."
+
+
+def chosen_of(plan: Json) -> Json | None:
+    """The candidate that the plan follows."""
+    return next((c for c in plan["candidates"] if c["chosen"]), None)
+
+
+def candidates_text(plan: Json) -> str:
+    """The considered placements, the chosen one marked."""
+    candidates = _shown(plan["candidates"])
+    if not candidates:
+        return ""
+    name = zone_name(at=plan["now"])
+    reference = plan["baseline_g"]
+    columns = [
+        Column("SITE"),
+        Column(f"START {name}"),
+        Column(f"FINISH {name}"),
+        Column("PARTS", is_number=True),
+        Column("gCO2e", is_number=True),
+        Column("VS NOW", is_number=True),
+        Column("CHOSEN"),
+        Column("NOTE", is_flexible=True),
+    ]
+    rows = [_candidate_row(candidate, reference, name) for candidate in candidates]
+    hidden = len(plan["candidates"]) - len(candidates)
+    more = f"\n{hidden} more were considered (-o json lists all)." if hidden else ""
+    return table(columns, rows) + more
+
+
+def _shown(candidates: Sequence[Json]) -> list[Json]:
+    """The first, the chosen and the best ones, in order of start."""
+    if len(candidates) <= MAX_CANDIDATES:
+        return sorted(candidates, key=lambda c: str(c["start"]))
+    kept = [candidates[0], *[c for c in candidates if c["chosen"]]]
+    for candidate in sorted(candidates, key=lambda c: float(c["emissions_g"])):
+        if len(kept) < MAX_CANDIDATES and not any(candidate is one for one in kept):
+            kept.append(candidate)
+    return sorted(kept, key=lambda c: str(c["start"]))
+
+
+def _candidate_row(candidate: Json, reference: float | None, zone: str) -> list[Cell]:
+    style = "green" if candidate["chosen"] else ""
+    return [
+        Cell(candidate["site"], style),
+        Cell(short(candidate["start"], zone), style),
+        Cell(short(candidate["finish"], zone), style),
+        Cell(str(len(candidate["segments"]) or 1), style),
+        Cell(f"{candidate['emissions_g']:.1f}", style),
+        Cell(change_from_now(candidate["emissions_g"], reference), style),
+        Cell("CHOSEN" if candidate["chosen"] else "", style),
+        Cell(candidate["note"] or ""),
+    ]
+
+
+def grid_text(grid: Sequence[Json]) -> str:
+    """Which grid data the decision rests on, how old, and whom to thank for it."""
+    lines = []
+    for entry in grid:
+        age = f", {span(entry['age_s'])} old" if entry.get("age_s") is not None else ""
+        thanks = f". {entry['attribution']}" if entry.get("attribution") else ""
+        kind = " ".join(str(entry[key]) for key in ("signal", "basis") if entry.get(key))
+        rung = str(entry.get("rung", "")).replace("_", " ")
+        lines.append(f"Grid data: {entry.get('zone') or NONE}, {entry.get('source')}, {rung}{age}, {kind}{thanks}")
+    return "\n".join(lines)
+
+
+def explain_text(plan: Json, *, decisions: int = MAX_HISTORY) -> str:
+    """All that is known about why a job waits or runs."""
+    job = plan["job"]
+    lines = [styled(f"{job['id']} is {job['state']}: {plan['reason']['sentence']}.", "bold")] if job else []
+    lines.append(facts(_plan_facts(plan, job)))
+    if plan["would_start_now_if"]:
+        lines.append("It would start now if")
+        lines += [f"  - {sentence}" for sentence in plan["would_start_now_if"]]
+    for title, text in (("Considered:", candidates_text(plan)), ("", grid_text(plan["grid"]))):
+        lines += ([title] if title and text else []) + ([text] if text else [])
+    lines += _history(plan["history"], decisions)
+    return "\n".join(line for line in lines if line)
+
+
+def _plan_facts(plan: Json, job: Json | None) -> list[tuple[str, str]]:
+    chosen = chosen_of(plan)
+    waits = job is None or job["state"] in {"queued", "suspended"}
+    saving = ""
+    if plan["saving_g"]:
+        saving = f"{mass(plan['saving_g'])} ± {mass(plan['doubt_g'])} of {mass(plan['baseline_g'])}"
+    return [
+        ("planned start", local(chosen["start"]) if chosen and waits else ""),
+        ("planned finish", local(chosen["finish"]) if chosen else ""),
+        ("latest start", local(plan["latest_start_at"]) if plan["latest_start_at"] and waits else ""),
+        ("next review", local(plan["next_review_at"]) if plan["next_review_at"] else ""),
+        ("saving", saving),
+        ("site", str(job["site"]) if job and job["site"] else ""),
+        ("attempts", f"{job['attempts']}, suspended {job['suspensions']} times" if job and job["attempts"] else ""),
+    ]
+
+
+def _history(history: Sequence[Json], limit: int) -> list[str]:
+    """The latest decisions, newest first; of repeated reasons the earliest stands for all."""
+    changed = [
+        entry
+        for i, entry in enumerate(history)
+        if i + 1 == len(history) or entry["reason"]["sentence"] != history[i + 1]["reason"]["sentence"]
+    ]
+    if not changed:
+        return []
+    lines = [f"  {local(e['at'])}  {e['action']}: {e['reason']['sentence']}" for e in changed[:limit]]
+    return ["Decisions, newest first:", *lines]
+
+
+def events_text(events: Sequence[Json]) -> str:
+    """The event log as a table."""
+    rows = [
+        [
+            Cell(local(event["at"])),
+            Cell(event["attempt_id"] or "job"),
+            Cell(event["to"] or NONE),
+            Cell(event["actor"]),
+            Cell((event["reason"] or {}).get("sentence", "")),
+        ]
+        for event in events
+    ]
+    return table([Column("AT"), Column("OF"), Column("TO"), Column("BY"), Column("REASON", is_flexible=True)], rows)
+
+
+def submitted_text(job: Json, plan: Json | None) -> str:
+    """What is printed after a submission: the plan in two lines, and what to type next."""
+    lines = [f"Submitted {styled(job['id'], 'bold')} to queue {job['queue']}."]
+    if plan is not None:
+        lines += [headline(plan), doubt_text(plan)]
+    else:
+        lines.append("It is accepted; the first decision is still being made.")
+    lines += [
+        "Next:",
+        f"  lowtide explain {job['id']}    why it waits and what else was considered",
+        f"  lowtide logs -f {job['id']}    what it prints",
+        f"  lowtide run-now {job['id']} --reason ...    do not wait",
+        f"  lowtide cancel {job['id']}",
+    ]
+    return "\n".join(line for line in lines if line)

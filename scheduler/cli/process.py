@@ -1,0 +1,182 @@
+"""Starting and ending the daemon from the command line."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lowtide.scheduler.cli.client import Json, Server, connect, is_listening, recorded
+from lowtide.scheduler.cli.output import say
+from lowtide.scheduler.cli.table import facts
+from lowtide.scheduler.cli.words import count
+from lowtide.scheduler.model.errors import LowtideError, StartFailure
+
+MODULE = "lowtide.scheduler.control.daemon"
+READY_S = 90.0
+"""A local Ray cluster takes about 6 s to start; a slow disk has been seen to need a minute."""
+END_S = 60.0
+POLL_S = 0.05
+TIMEOUT_EXIT = 5
+
+
+class TookTooLong(LowtideError):
+    """Something was asked for and did not happen in time."""
+
+    slug, title, status, exit_code = "timeout", "Took too long", 504, TIMEOUT_EXIT
+
+
+def daemon_command(folder: Path, options: dict[str, Any]) -> list[str]:
+    """The command that runs the daemon; options that are None are left to its settings."""
+    command = [sys.executable, "-m", MODULE, "--data-dir", str(folder)]
+    for name, value in options.items():
+        if value is not None:
+            command += [f"--{name}", str(value)]
+    return command
+
+
+def running(folder: Path) -> Json | None:
+    """The health of the daemon that owns a data directory; None when none answers."""
+    found = recorded(folder)
+    if found is None or not is_listening(str(found["url"])):
+        return None
+    try:
+        health: Json = Server(str(found["url"]), "").get("/v1/health")
+    except LowtideError:
+        return None  # something else took over the port after a crash
+    return health if health.get("pid") == found.get("pid") else None
+
+
+def run_in_foreground(folder: Path, options: dict[str, Any]) -> None:
+    """Become the daemon."""
+    _refuse_if_running(folder)
+    command = [*daemon_command(folder, options), "--foreground"]
+    os.execv(command[0], command)  # noqa: S606 - our own interpreter and module
+
+
+def _refuse_if_running(folder: Path) -> None:
+    health = running(folder)
+    if health is not None:
+        message = f"another daemon (process {health['pid']}) uses the data directory {folder}, at {health['url']}."
+        raise StartFailure(message, fix="End it with: lowtide down. Or choose another with --data-dir.")
+
+
+def run_detached(folder: Path, options: dict[str, Any]) -> Json:
+    """Start the daemon in a session of its own and return its health once it is ready.
+
+    Raises:
+        StartFailure: it ended; its own words are in the message.
+        TookTooLong: it runs, but did not become ready in time.
+
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    spoken = folder / "start.log"
+    with spoken.open("wb") as log:
+        process = subprocess.Popen(
+            daemon_command(folder, options), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise _ended(spoken, folder, process.returncode)
+        health = running(folder)
+        if health is not None and health["pid"] == process.pid and health["status"] != "starting":
+            return health
+        time.sleep(POLL_S)
+    raise TookTooLong(
+        f"the daemon (process {process.pid}) is not ready after {READY_S:.0f} s.",
+        fix=f"It goes on starting; look in {folder / 'lowtide.log'}, or end it with: lowtide down.",
+    )
+
+
+def _ended(spoken: Path, folder: Path, code: int) -> StartFailure:
+    words = [line for line in spoken.read_text(errors="replace").splitlines() if line.strip()]
+    last = words[-1].removeprefix("lowtide: ") if words else f"it ended with code {code} and said nothing."
+    return StartFailure(f"the daemon did not start: {last}", fix=f"The log is {folder / 'lowtide.log'}.")
+
+
+def up_text(health: Json, *, already: bool) -> str:
+    """Where the daemon is, what it serves, and what to type next."""
+    sites = [
+        f"{site['name']}: zone {site.get('zone') or 'none (carbon-blind)'}"
+        f"{_source(site)}, {count(int(site.get('gpus') or 0), 'GPU')}"
+        for site in health["sites"]
+    ]
+    head = "lowtide already runs." if already else "lowtide is up."
+    rate = float(health.get("clock_rate") or 1)
+    lines = [
+        head,
+        facts(
+            [
+                ("address", str(health["url"])),
+                ("data", str(health["data_dir"])),
+                ("process", str(health["pid"])),
+                ("state", str(health["status"])),
+                ("clock", "" if rate == 1 else f"time-lapse, 1 s is {rate:.0f} s"),
+                *[("site", site) for site in sites],
+            ]
+        ),
+        "Next:",
+        "  lowtide submit -- python train.py    submit a job",
+        "  lowtide forecast                     see the grid",
+        "  lowtide status                       see the queue",
+        "  lowtide down                         end the daemon",
+    ]
+    return "\n".join(lines)
+
+
+def _source(site: Json) -> str:
+    source = site.get("grid_source") or site.get("source")
+    return f" from {source}" if source else ""
+
+
+def end(server: str | None, directory: str | None, folder: Path, *, keep_cluster: bool) -> None:
+    """End the daemon and wait until it is gone."""
+    remote = server or os.environ.get("LOWTIDE_SERVER")
+    health = None if remote else running(folder)
+    if health is None and not remote:
+        say(f"No daemon runs on {folder}.")
+        return
+    daemon = connect(server, directory)
+    daemon.post("/v1/shutdown", {"stop_cluster": not keep_cluster})
+    deadline = time.monotonic() + END_S
+    while is_listening(daemon.url) or (health is not None and recorded(folder) is not None):
+        if time.monotonic() > deadline:
+            message = f"the daemon at {daemon.url} was told to end and still runs after {END_S:.0f} s."
+            raise TookTooLong(message, fix=f"Look in {folder / 'lowtide.log'}.")
+        time.sleep(POLL_S)
+    kept = "The local cluster and its jobs go on." if keep_cluster else "The local cluster has been ended."
+    say(f"lowtide is down. {kept} Accepted jobs are kept and go on at the next start.")
+
+
+def local_findings(folder: Path) -> list[Json]:
+    """What doctor can say when no daemon answers."""
+    found = recorded(folder)
+    token = folder / "token"
+    checks = [
+        _finding("data directory", "ok" if folder.is_dir() else "warn", str(folder), "It is made by: lowtide up"),
+        _finding("token", "ok" if token.exists() else "warn", str(token), "It is made by: lowtide up"),
+    ]
+    if found is None:
+        detail = "no daemon has left its address here"
+        return [*checks, _finding("daemon", "fail", detail, "Start it with: lowtide up --detach")]
+    alive = _is_alive(int(found.get("pid") or 0))
+    detail = f"process {found.get('pid')} {'lives but does not answer' if alive else 'is gone'} at {found['url']}"
+    return [*checks, _finding("daemon", "fail", detail, f"Look in {folder / 'lowtide.log'}, then: lowtide up --detach")]
+
+
+def _finding(check: str, status: str, detail: str, fix: str) -> Json:
+    return {"check": check, "status": status, "detail": detail, "fix": "" if status == "ok" else fix}
+
+
+def _is_alive(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,166 @@
+"""Receipts in the terminal: one job as a designed text, many as a table."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lowtide.scheduler.cli.table import Cell, Column, styled, table
+from lowtide.scheduler.cli.words import NONE, energy, grams, local, mass, moment_of, percent, span, zone_name
+
+Json = dict[str, Any]
+WIDTH = 72
+LABEL = 24
+
+
+def receipt_text(receipt: Json) -> str:
+    """What one job used, emitted and avoided, with the sources of every figure."""
+    job = receipt["job"]
+    lines = [
+        styled(f"RECEIPT  {job['id']}", "bold"),
+        f"{job['name']}, project {job['project']}, queue {job['queue']}, {job['state']}",
+        _rule(),
+        *_figures(receipt),
+        _rule(),
+        *_energy_lines(receipt),
+        *_intensity_lines(receipt),
+        *_attempt_lines(receipt["attempts"]),
+        _rule(),
+        *[f"- {note}" for note in receipt["notes"]],
+        *[f"- Grid data: {thanks}" for thanks in receipt["attribution"]],
+    ]
+    return "\n".join(lines)
+
+
+def _rule() -> str:
+    return "-" * WIDTH
+
+
+def _line(label: str, value: str, note: str = "", style: str = "") -> str:
+    return f"{label.ljust(LABEL)}{styled(value.rjust(16), style)}  {note}".rstrip()
+
+
+def _figures(receipt: Json) -> list[str]:
+    avoided = receipt["avoided_g"]
+    style = "" if avoided is None else "green" if avoided > 0 else "red"
+    label = "avoided" if avoided is None or avoided >= 0 else "added (shift was worse)"
+    share = receipt["avoided_fraction"]
+    lines = [
+        _line("energy", energy(receipt["energy_kwh"]), _scale(receipt)),
+        _line("emissions", mass(receipt["emissions_g"]), _at(receipt["intensity_mean_g_per_kwh"])),
+        _line(
+            "had it run at once", mass(receipt["baseline_emissions_g"]), _at(receipt["baseline_intensity_g_per_kwh"])
+        ),
+        _line(
+            label,
+            mass(None if avoided is None else abs(avoided)),
+            "" if share is None else f"{abs(share):.0%} of it",
+            style,
+        ),
+    ]
+    if receipt["accuracy"] is not None:
+        lines.append(_line("accuracy", f"{receipt['accuracy']:.4g}"))
+    if receipt["accuracy_per_kwh"] is not None:
+        lines.append(_line("accuracy per kWh", f"{receipt['accuracy_per_kwh']:.4g}"))
+    return lines
+
+
+def _scale(receipt: Json) -> str:
+    scale = receipt["scale"]
+    return "" if scale in {None, 1.0} else f"scaled by {scale:g}, see the notes"
+
+
+def _at(intensity: float | None) -> str:
+    return "" if intensity is None else f"at {intensity:.0f} gCO2e/kWh"
+
+
+def _energy_lines(receipt: Json) -> list[str]:
+    return [
+        _line(f"  {part['component']}", energy(part["energy_kwh"]), f"{part['quality']}, {part['source']}")
+        for part in receipt["energy_by"]
+    ] + ([_line("  PUE", f"{receipt['pue']:g}")] if receipt["pue"] is not None else [])
+
+
+def _intensity_lines(receipt: Json) -> list[str]:
+    lines = []
+    for entry in receipt["intensity"]:
+        kind = ", ".join(str(entry[key]) for key in ("signal", "basis", "kind") if entry.get(key))
+        share = entry.get("share")
+        part = "" if share is None else f"{share:.0%} of the energy, "
+        lines.append(_line("  intensity", f"{entry.get('zone') or NONE}", f"{part}{entry.get('source')} ({kind})"))
+    return lines
+
+
+def _attempt_lines(attempts: Sequence[Json]) -> list[str]:
+    lines = []
+    for number, attempt in enumerate(attempts, start=1):
+        times = f"{local(attempt['start'])} to {local(attempt['end'])}"
+        lines.append(
+            f"  attempt {number} at {attempt['site']}: {times}, {attempt['state']}, {energy(attempt['energy_kwh'])}"
+        )
+    return lines
+
+
+def report_text(report: Json) -> str:
+    """Many receipts as a table with the sum below."""
+    if not report["jobs"]:
+        return "No job has used energy yet. A receipt appears when a job starts."
+    columns = [
+        Column("JOB"),
+        Column("STATE"),
+        Column(f"FINISHED {zone_name(at=report['jobs'][0]['job']['submitted_at'])}"),
+        Column("RAN", is_number=True),
+        Column("kWh", is_number=True),
+        Column("gCO2e", is_number=True),
+        Column("AT ONCE gCO2e", is_number=True),
+        Column("AVOIDED gCO2e", is_number=True),
+        Column("AVOIDED", is_number=True),
+        Column("ACCURACY", is_number=True),
+    ]
+    rows = [_report_row(receipt) for receipt in report["jobs"]]
+    notes = [f"- {note}" for note in report["notes"]] + [f"- Grid data: {t}" for t in report["attribution"]]
+    return "\n".join([table(columns, [*rows, _total_row(report)]), *notes])
+
+
+def _report_row(receipt: Json) -> list[Cell]:
+    job = receipt["job"]
+    return [
+        Cell(job["id"]),
+        Cell(job["state"], "red" if job["state"] == "failed" else ""),
+        Cell(local(job["finished_at"])),
+        Cell(span(_ran_s(receipt["attempts"]))),
+        *_sums(receipt),
+        Cell(NONE if receipt["accuracy"] is None else f"{receipt['accuracy']:.3f}"),
+    ]
+
+
+def _total_row(report: Json) -> list[Cell]:
+    return [Cell("total", "bold"), Cell(""), Cell(""), Cell(""), *_sums(report), Cell("")]
+
+
+def _sums(figures: Json) -> list[Cell]:
+    avoided = figures["avoided_g"]
+    energy_kwh = figures["energy_kwh"]
+    return [
+        Cell(NONE if energy_kwh is None else f"{energy_kwh:.3f}"),
+        Cell(grams(figures["emissions_g"])),
+        Cell(grams(figures["baseline_emissions_g"])),
+        Cell(grams(avoided), "red" if avoided is not None and avoided < 0 else ""),
+        Cell(percent(figures["avoided_fraction"])),
+    ]
+
+
+def _ran_s(attempts: Sequence[Json]) -> float | None:
+    total, known = 0.0, False
+    for attempt in attempts:
+        start, end = moment_of(attempt["start"]), moment_of(attempt["end"])
+        if start and end:
+            total, known = total + (end - start).total_seconds(), True
+    return total if known else None
+
+
+def flat(report: Json) -> list[Json]:
+    """The receipts for CSV: one row for each job."""
+    keys = ("energy_kwh", "emissions_g", "baseline_emissions_g", "avoided_g", "avoided_fraction", "pue", "accuracy")
+    return [
+        {"id": r["job"]["id"], "name": r["job"]["name"], "state": r["job"]["state"]} | {k: r[k] for k in keys}
+        for r in report["jobs"]
+    ]

@@ -1,0 +1,168 @@
+"""What the demo shows a person: a live table and the intensity curve, and the receipt at the end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import plotext
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+Json = dict[str, Any]
+STYLE = {"running": "green", "starting": "green", "succeeded": "bold green", "failed": "bold red"}
+STYLE |= {"suspended": "yellow", "suspending": "yellow", "queued": "cyan"}
+
+
+class View:
+    """Silent; the base of the one that shows something."""
+
+    @staticmethod
+    def choose(*, quiet: bool) -> "View":
+        """A silent view for --json, else the terminal."""
+        return View() if quiet else TerminalView()
+
+    def say(self, sentence: str) -> None:
+        """A step."""
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """While the fleet is shown."""
+        yield
+
+    def show(self, now: datetime, jobs: list[Json], outlook: Json) -> None:
+        """The fleet now."""
+
+    def finish(self, document: Json, report: Json) -> None:
+        """The receipt."""
+
+
+class TerminalView(View):
+    """Rich on standard output."""
+
+    def __init__(self) -> None:
+        """Use the terminal as it is."""
+        self._console = Console()
+        self._live: Live | None = None
+        self._curve: dict[str, float] = {}
+
+    def say(self, sentence: str) -> None:
+        """One dim line per step."""
+        self._console.print(sentence, style="dim")
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Redraw in place on a terminal; elsewhere say nothing until the end."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(console=self._console, refresh_per_second=4) as self._live:
+            yield
+        self._live = None
+
+    def show(self, now: datetime, jobs: list[Json], outlook: Json) -> None:
+        """Curve above, jobs below."""
+        if self._live is not None:
+            self._live.update(Group(Text.from_ansi(_chart(now, outlook, self._console.width)), _table(now, jobs)))
+
+    def finish(self, document: Json, report: Json) -> None:
+        """The receipt of the whole play."""
+        self._console.print(_receipt(document))
+        for line in _sentences(document, report):
+            self._console.print(line)
+
+
+def _chart(now: datetime, outlook: Json, width: int) -> str:
+    """Recorded intensity up to now and the forecast as issued after it."""
+
+    def hours(stamp: str) -> float:
+        return (datetime.fromisoformat(stamp) - now) / timedelta(hours=1)
+
+    plotext.clear_figure()
+    plotext.plotsize(min(width, 100), 14)
+    plotext.theme("clear")
+    actual, ahead = outlook["actual"], outlook["forecast"]
+    if actual:
+        plotext.plot([hours(p["start"]) for p in actual], [p["g_per_kwh"] for p in actual], label="recorded")
+    if ahead:
+        plotext.plot([hours(p["start"]) for p in ahead], [p["g_per_kwh"] for p in ahead], label="forecast")
+    plotext.vline(0)
+    plotext.title(f"Great Britain, g CO2/kWh, {now:%a %d %b %Y %H:%M} UTC (1 s = 10 min)")
+    plotext.xlabel("hours from now")
+    return str(plotext.build())
+
+
+def _table(now: datetime, jobs: list[Json]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("JOB", "QUEUE", "STATE", "START", "SUSP."):
+        table.add_column(name, no_wrap=True)
+    table.add_column("WHY")
+    for job in reversed(jobs):
+        start = job["started_at"] or job["planned_start_at"]
+        table.add_row(
+            job["name"],
+            job["queue"],
+            Text(job["state"], style=STYLE.get(job["state"], "")),
+            "-" if start is None else f"{datetime.fromisoformat(start):%a %H:%M}",
+            str(job["suspensions"]),
+            job["reason"]["sentence"],
+        )
+    table.caption = f"{now:%H:%M} UTC on the demo's clock"
+    return table
+
+
+def _receipt(document: Json) -> Table:
+    table = Table(box=None, pad_edge=False, title="\nReceipt", title_justify="left")
+    for name in ("JOB", "KIND", "STATE"):
+        table.add_column(name, no_wrap=True)
+    for name in ("WAITED", "SUSP.", "kWh", "g CO2", "AT ONCE g", "AVOIDED", "ACCURACY", "PER kWh"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for job in document["jobs"]:
+        table.add_row(*_receipt_row(job))
+    return table
+
+
+def _receipt_row(job: Json) -> list[str]:
+    energy, emitted, base = job["energy_kwh"], job["emissions_g"], job["baseline_emissions_g"]
+    accuracy = job["accuracy"]
+    waited = "-"
+    if job["started"]:
+        wait = datetime.fromisoformat(job["started"]) - datetime.fromisoformat(job["submitted"])
+        waited = f"{wait / timedelta(hours=1):.1f} h"
+    return [
+        job["name"],
+        job["kind"],
+        job["state"],
+        waited,
+        str(job["suspensions"]),
+        _figure(energy, "{:.3f}"),
+        _figure(emitted, "{:.2f}"),
+        _figure(base, "{:.2f}"),
+        "-" if not base or emitted is None else f"{(base - emitted) / base:.0%}",
+        _figure(accuracy, "{:.3f}"),
+        _figure(accuracy / energy if accuracy is not None and energy else None, "{:.1f}"),
+    ]
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def _sentences(document: Json, report: Json) -> list[Text]:
+    """The sums, and what is recorded, scaled, measured and modelled."""
+    lines = [Text()]
+    if document["avoided_fraction"] is not None:
+        total = (
+            f"{report['energy_kwh']:.3f} kWh, {document['emissions_g']:.2f} g CO2; "
+            f"{document['avoided_g']:.2f} g ({document['avoided_fraction']:.0%}) avoided against running at once."
+        )
+        lines.append(Text(total, style="bold"))
+    told = [
+        f"Recorded: the grid (Great Britain, {document['grid']['from'][:10]}), actuals and forecasts as issued.",
+        "Real: Ray, the training jobs and their data, checkpoints, suspensions and accuracies.",
+        *report["notes"],
+        *report["attribution"],
+    ]
+    return [*lines, *(Text(line, style="dim") for line in told)]

@@ -1,0 +1,186 @@
+"""The one HTTP client: bounded in time and size, no redirects, no secrets in what it says."""
+
+import asyncio
+import gzip
+import socket
+import threading
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from lowtide.connectors.http import HttpAnswer, HttpClient, HttpTrouble, HttpTroubleKind
+from tests.contract.grid_server import Reply, a_vendor
+
+SECRET = "s3cr3t-t0k3n"
+
+
+def fetch(url: str, *, client: dict[str, Any] | None = None, **rest: Any) -> HttpAnswer:
+    async def whole() -> HttpAnswer:
+        http = HttpClient(**(client or {}))
+        try:
+            return await http.request(rest.pop("method", "GET"), url, **rest)
+        finally:
+            await http.close()
+
+    return asyncio.run(whole())
+
+
+def trouble(reply: Reply, **rest: Any) -> HttpTrouble:
+    with a_vendor(lambda _: reply) as vendor, pytest.raises(HttpTrouble) as caught:
+        fetch(f"{vendor.url}/x?token={SECRET}", headers={"Authorization": SECRET}, **rest)
+    assert SECRET not in str(caught.value)
+    return caught.value
+
+
+@contextmanager
+def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """One connection, spoken to byte by byte."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                try:
+                    talk(connection)
+                except (BrokenPipeError, ConnectionResetError):
+                    return
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        thread.join(10)
+
+
+def test_an_answer_is_whole_and_its_headers_are_in_lower_case() -> None:
+    with a_vendor(lambda _: Reply(418, b"tea", {"X-Thing": "1"})) as vendor:
+        answer = fetch(vendor.url)
+    assert (answer.status, answer.body, answer.headers["x-thing"]) == (418, b"tea", "1")
+
+
+def test_it_names_itself_and_asks_for_gzip_only() -> None:
+    with a_vendor(lambda _: Reply()) as vendor:
+        fetch(vendor.url, client={"headers": {"Authorization": "Bearer x"}})
+    told = vendor.headers[0]
+    assert told["user-agent"].startswith("lowtide/")
+    assert told["accept-encoding"] == "gzip"
+    assert told["authorization"] == "Bearer x"
+
+
+def test_a_packed_body_is_unpacked() -> None:
+    body = b"tide " * 10_000
+    with a_vendor(lambda _: Reply(body=gzip.compress(body), headers={"Content-Encoding": "gzip"})) as vendor:
+        assert fetch(vendor.url).body == body
+
+
+def test_a_body_of_exactly_the_cap_passes_and_one_byte_more_does_not() -> None:
+    for packing in (lambda b: b, gzip.compress):
+        headers = {"Content-Encoding": "gzip"} if packing is gzip.compress else {}
+        with a_vendor(lambda _, p=packing, h=headers: Reply(body=p(b"x" * 1000), headers=h)) as vendor:  # type: ignore[misc]  # defaults bind the loop's values
+            assert len(fetch(vendor.url, body_cap=1000).body) == 1000
+            with pytest.raises(HttpTrouble) as caught:
+                fetch(vendor.url, body_cap=999)
+        assert caught.value.kind == HttpTroubleKind.TOO_LARGE
+
+
+def test_a_bomb_is_stopped_without_being_unpacked() -> None:
+    bomb = gzip.compress(b"\0" * (64 << 20), 9)
+    with a_vendor(lambda _: Reply(body=bomb, headers={"Content-Encoding": "gzip"})) as vendor:
+        tracemalloc.start()
+        with pytest.raises(HttpTrouble) as caught:
+            fetch(vendor.url)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert caught.value.kind == HttpTroubleKind.TOO_LARGE
+    assert peak < 16 << 20
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "br", "zstd", "deflate"])
+def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str) -> None:
+    packed = gzip.compress(gzip.compress(b"x"))
+    assert trouble(Reply(body=packed, headers={"Content-Encoding": encoding})).kind == HttpTroubleKind.PROTOCOL
+
+
+@pytest.mark.parametrize("body", [b"not packed", gzip.compress(b"tide" * 1000)[:-12], zlib.compress(b"x")])
+def test_a_body_that_is_not_what_its_header_says_is_refused(body: bytes) -> None:
+    assert trouble(Reply(body=body, headers={"Content-Encoding": "gzip"})).kind == HttpTroubleKind.PROTOCOL
+
+
+def test_a_redirect_is_an_answer_like_any_other() -> None:
+    with a_vendor(lambda _: Reply(302, headers={"Location": "http://127.0.0.1:1/"})) as vendor:
+        assert fetch(vendor.url).status == 302
+
+
+def test_silence_is_a_timeout() -> None:
+    assert trouble(Reply(hang=True), read_timeout_s=0.1).kind == HttpTroubleKind.TIMEOUT
+
+
+def test_a_drip_that_keeps_the_connection_awake_ends_at_the_deadline() -> None:
+    over = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while not over.wait(0.02):
+            connection.sendall(b"x")
+
+    with raw_server(drip) as url:
+        with pytest.raises(HttpTrouble) as caught:
+            fetch(url, client={"connect_s": 0.1}, read_timeout_s=0.1)
+        over.set()
+    assert caught.value.kind == HttpTroubleKind.TIMEOUT
+    assert "did not end" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"\x16\x03\x01 not http\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"],
+    ids=["closed", "not http", "short"],
+)
+def test_what_is_not_http_is_a_protocol_trouble(answer: bytes) -> None:
+    with raw_server(lambda connection: connection.sendall(answer)) as url, pytest.raises(HttpTrouble) as caught:
+        fetch(url)
+    assert caught.value.kind == HttpTroubleKind.PROTOCOL
+
+
+def test_nobody_listening_is_a_connect_trouble() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    with pytest.raises(HttpTrouble) as caught:
+        fetch(f"http://user:{SECRET}@127.0.0.1:{port}/?key={SECRET}")
+    assert caught.value.kind == HttpTroubleKind.CONNECT
+    assert SECRET not in str(caught.value)
+    assert f"127.0.0.1:{port}" in str(caught.value)
+
+
+def test_tls_to_a_server_without_it_is_a_trouble_of_its_kind() -> None:
+    with a_vendor(lambda _: Reply()) as vendor, pytest.raises(HttpTrouble) as caught:
+        fetch(vendor.url.replace("http:", "https:"))
+    assert caught.value.kind == HttpTroubleKind.TLS
+
+
+@pytest.mark.parametrize("url", [f"http://[::1?key={SECRET}", f"ftp://127.0.0.1/{SECRET}", "", f"/{SECRET}"])
+def test_an_address_that_is_none_is_a_protocol_trouble_without_the_address(url: str) -> None:
+    with pytest.raises(HttpTrouble) as caught:
+        fetch(url)
+    assert caught.value.kind == HttpTroubleKind.PROTOCOL
+    assert SECRET not in str(caught.value)
+
+
+def test_a_header_with_a_line_break_never_leaves() -> None:
+    with a_vendor(lambda _: Reply()) as vendor:
+        with pytest.raises(HttpTrouble) as caught:
+            fetch(vendor.url, headers={"X": f"{SECRET}\r\nY: 1"})
+        assert vendor.paths == []
+    assert SECRET not in str(caught.value)
+
+
+def test_json_and_bytes_are_sent_as_they_are() -> None:
+    with a_vendor(lambda _: Reply()) as vendor:
+        fetch(vendor.url, method="POST", json={"a": [1]})
+        fetch(vendor.url, method="PUT", content=b"\0\1")
+    assert vendor.bodies == [b'{"a":[1]}', b"\0\1"]
+    assert vendor.headers[0]["content-type"] == "application/json"

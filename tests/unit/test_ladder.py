@@ -1,0 +1,279 @@
+"""The fallback ladder: which grid data one decision rests on, and what error it admits (INV-11)."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from lowtide.connectors.grid.recorded import Recorded
+from lowtide.scheduler.forecast.ladder import (
+    FRESH_ISSUE_S,
+    FRESH_S,
+    GridKnowledge,
+    Rung,
+    forecast_for,
+    lead_error_g_per_kwh,
+    own_error_g_per_kwh,
+    own_forecast,
+)
+from lowtide.scheduler.forecast.skill import DEFAULT, LEAD_ERROR_G_PER_KWH, LeadErrors, measure
+from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
+
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+SLOT_S = 900.0
+
+
+def a_series(
+    start: datetime,
+    hours: int,
+    kind: PointKind = PointKind.FORECAST,
+    *,
+    price: Callable[[int], float] = lambda i: 100.0 + i,
+    fetched_at: datetime = NOON,
+    issued_at: datetime | None = None,
+    source: str = "test",
+) -> Series:
+    """Hourly points; ``price`` takes the number of the hour."""
+    points = tuple(Point(start + i * HOUR, start + (i + 1) * HOUR, price(i), kind) for i in range(hours))
+    meaning = (Signal.AVERAGE, Basis.DIRECT, Accounting.CONSUMPTION)
+    return Series(source, "GB", "GB", points, 3600.0, *meaning, fetched_at, issued_at, "CC BY 4.0")
+
+
+def a_history(days: float, *, end: datetime = NOON, kind: PointKind = PointKind.ACTUAL) -> Series:
+    """A daily wave that repeats exactly."""
+    hours = round(days * 24)
+    start = end - hours * HOUR
+    return a_series(start, hours, kind, price=lambda i: 200 + 50 * math.sin((start.hour + i) * math.tau / 24))
+
+
+STATIC = a_series(NOON - DAY, 24, PointKind.STATIC, price=lambda _: 217.1, source="static")
+EVERYTHING = GridKnowledge("GB", a_series(NOON, 48), a_history(8), STATIC)
+
+
+def rung_of(known: GridKnowledge, now: datetime = NOON) -> str:
+    return forecast_for(known, now, SLOT_S).rung
+
+
+def test_the_highest_rung_that_is_there_is_used() -> None:
+    known = EVERYTHING
+    assert rung_of(known) == Rung.FRESH_FORECAST
+    assert rung_of(known, NOON + timedelta(seconds=FRESH_S)) == Rung.CACHED_FORECAST
+    known = replace(known, forecast=None)
+    assert rung_of(known) == Rung.OWN_FORECAST
+    known = replace(known, history=None)
+    assert rung_of(known) == Rung.STATIC_AVERAGE
+    known = replace(known, static=None)
+    assert rung_of(known) == Rung.BLIND
+
+
+def test_an_issue_of_yesterday_is_not_fresh_however_lately_it_was_fetched() -> None:
+    old = a_series(NOON - DAY, 72, issued_at=NOON - timedelta(seconds=FRESH_ISSUE_S))
+    found = forecast_for(GridKnowledge("GB", old), NOON, SLOT_S)
+    assert found.rung == Rung.CACHED_FORECAST
+    assert found.age_s == FRESH_ISSUE_S
+
+
+def test_an_issue_older_than_any_known_error_is_not_used() -> None:
+    old = a_series(NOON - 2 * DAY, 96, issued_at=NOON - 2 * DAY - timedelta(seconds=1))
+    assert rung_of(replace(EVERYTHING, forecast=old)) == Rung.OWN_FORECAST
+
+
+@pytest.mark.parametrize(
+    "useless",
+    [
+        a_series(NOON - 5 * HOUR, 5),
+        a_series(NOON + HOUR, 24),
+        a_series(NOON, 0),
+    ],
+    ids=["past only", "begins later", "empty"],
+)
+def test_a_forecast_that_does_not_price_this_moment_falls_to_the_next_rung(useless: Series) -> None:
+    assert rung_of(replace(EVERYTHING, forecast=useless)) == Rung.OWN_FORECAST
+    assert rung_of(GridKnowledge("GB", useless)) == Rung.BLIND
+
+
+def test_only_forecasts_may_shift() -> None:
+    for known, may in [
+        (EVERYTHING, True),
+        (replace(EVERYTHING, forecast=None), True),
+        (GridKnowledge("GB", static=STATIC), False),
+        (GridKnowledge("GB"), False),
+    ]:
+        assert forecast_for(known, NOON, SLOT_S).may_shift is may
+
+
+def test_prices_are_means_by_slot_from_the_slot_that_holds_now() -> None:
+    found = forecast_for(GridKnowledge("GB", a_series(NOON, 3)), NOON + timedelta(minutes=50), 1800.0)
+    assert found.start == NOON + timedelta(minutes=30)
+    assert found.g_per_kwh == (100.0, 101.0, 101.0, 102.0, 102.0)
+    two_hours = forecast_for(GridKnowledge("GB", a_series(NOON, 4)), NOON + timedelta(minutes=30), 7200.0)
+    assert two_hours.g_per_kwh == (pytest.approx((0.5 * 100 + 101) / 1.5), 102.5)
+
+
+def test_prices_end_at_the_first_gap() -> None:
+    whole = a_series(NOON, 10)
+    gap = replace(whole, points=whole.points[:3] + whole.points[4:])
+    assert len(forecast_for(GridKnowledge("GB", gap), NOON, SLOT_S).g_per_kwh) == 12
+
+
+def test_a_single_point_is_a_forecast_of_its_own_length() -> None:
+    assert forecast_for(GridKnowledge("GB", a_series(NOON, 1)), NOON, SLOT_S).g_per_kwh == (100.0,) * 4
+
+
+def test_the_decision_is_told_where_the_figures_come_from() -> None:
+    known = replace(EVERYTHING, trouble="neso answered 503.")
+    told = forecast_for(known, NOON + HOUR, SLOT_S).provenance
+    assert told["source"] == "test"
+    assert told["signal"] == "average"
+    assert told["basis"] == "direct"
+    assert told["accounting"] == "consumption"
+    assert told["age_s"] == 3600.0
+    assert told["trouble"] == "neso answered 503."
+    assert told["attribution"] == "CC BY 4.0"
+    assert told["error_basis"] == "default"
+    own = forecast_for(replace(known, forecast=None), NOON + HOUR, SLOT_S).provenance
+    assert own["source"] == "own forecast from test"
+    assert own["error_basis"] == "measured"
+
+
+def test_the_blind_rung_names_no_source() -> None:
+    told = forecast_for(GridKnowledge("GB", trouble="no source"), NOON, SLOT_S).provenance
+    assert (told["source"], told["rung"], told["trouble"]) == ("", "blind", "no source")
+
+
+def test_an_older_issue_has_a_larger_error_for_the_same_slot() -> None:
+    young = forecast_for(GridKnowledge("GB", a_series(NOON, 24, issued_at=NOON)), NOON, SLOT_S)
+    old = forecast_for(GridKnowledge("GB", a_series(NOON, 24, issued_at=NOON - 20 * HOUR)), NOON, SLOT_S)
+    assert old.g_per_kwh == young.g_per_kwh
+    assert all(o > y for o, y in zip(old.error_g_per_kwh, young.error_g_per_kwh, strict=True))
+
+
+def test_errors_never_shrink_with_the_lead() -> None:
+    errors = [lead_error_g_per_kwh(hours / 2, 128.3) for hours in range(120)]
+    assert errors == sorted(errors)
+    assert errors[0] == 13.1
+    assert errors[-1] == 27.0
+    assert lead_error_g_per_kwh(1, 2 * 128.3) == pytest.approx(26.2)
+
+
+def test_own_forecast_repeats_the_same_time_of_day() -> None:
+    own = own_forecast(a_history(5), NOON)
+    assert own is not None
+    assert own.points[0].start == NOON
+    assert own.points[-1].end == NOON + DAY
+    assert [p.g_per_kwh for p in own.points] == pytest.approx(
+        [200 + 50 * math.sin((12 + i) * math.tau / 24) for i in range(24)]
+    )
+    assert {p.kind for p in own.points} == {PointKind.FORECAST}
+    assert own.key != a_history(5).key
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        a_history(2.9),
+        a_history(8, kind=PointKind.STATIC),
+        a_history(8, kind=PointKind.FORECAST),
+        replace(a_history(8), points=a_history(8).points[::8]),
+        replace(a_history(8), points=()),
+        a_history(4, end=NOON + 2 * DAY),
+    ],
+    ids=["too short", "static", "forecasts", "mostly gaps", "empty", "mostly future"],
+)
+def test_there_is_no_own_forecast_without_three_measured_days(history: Series) -> None:
+    assert own_forecast(history, NOON) is None
+    assert rung_of(GridKnowledge("GB", history=history)) == Rung.BLIND
+
+
+def test_own_error_is_what_each_day_differs_from_the_others() -> None:
+    assert own_error_g_per_kwh(a_history(4), NOON) == pytest.approx(0.0)
+    start = NOON - 4 * DAY
+    jumpy = a_series(start, 96, PointKind.ACTUAL, price=lambda i: 100.0 if i // 24 % 2 else 200.0)
+    assert own_error_g_per_kwh(jumpy, NOON) == pytest.approx(200 / 3)
+    found = forecast_for(GridKnowledge("GB", history=jumpy), NOON, SLOT_S)
+    assert set(found.error_g_per_kwh) == {pytest.approx(200 / 3)}
+
+
+def test_own_forecast_says_how_old_its_newest_figure_is() -> None:
+    found = forecast_for(GridKnowledge("GB", history=a_history(5)), NOON + 3 * HOUR, SLOT_S)
+    assert found.age_s == 3 * 3600
+
+
+def test_the_same_knowledge_gives_the_same_forecast() -> None:
+    assert forecast_for(EVERYTHING, NOON, SLOT_S) == forecast_for(EVERYTHING, NOON, SLOT_S)
+
+
+def test_measured_errors_replace_the_default_where_there_are_pairs_enough() -> None:
+    actual = a_series(NOON, 24 * 10, PointKind.ACTUAL, price=lambda _: 128.3)
+    issues = [a_series(NOON + i * HOUR, 13, price=lambda _: 128.3 + 5, issued_at=NOON + i * HOUR) for i in range(48)]
+    found = measure(issues, actual)
+    assert found.basis == "mixed"
+    assert found.pairs == 48 * 13
+    assert found.error_g_per_kwh(0, 128.3) == pytest.approx(5.0)
+    assert found.error_g_per_kwh(11 * 3600, 128.3) == pytest.approx(5.0)
+    assert found.error_g_per_kwh(30 * 3600, 128.3) == pytest.approx(25.8)
+
+
+def test_too_few_pairs_keep_the_default() -> None:
+    actual = a_series(NOON, 24, PointKind.ACTUAL)
+    assert measure([], actual) == DEFAULT
+    assert measure([a_series(NOON, 24, issued_at=NOON)], actual).basis == "default"
+
+
+def test_forecasts_are_judged_by_actuals_of_their_own_kind_only() -> None:
+    with pytest.raises(ValueError, match="cannot be judged"):
+        measure([a_series(NOON, 3, source="other")], a_series(NOON, 3, PointKind.ACTUAL))
+
+
+def test_given_errors_reach_the_decision() -> None:
+    errors = LeadErrors(((48, 10.0),), 100.0, "measured", 500)
+    flat = a_series(NOON, 24, price=lambda _: 50.0)
+    found = forecast_for(GridKnowledge("GB", flat, errors=errors), NOON, SLOT_S)
+    assert set(found.error_g_per_kwh) == {5.0}
+    assert found.provenance["error_basis"] == "measured"
+
+
+def recorded_issues() -> tuple[list[Series], Series]:
+    source = Recorded()
+
+    async def gather() -> tuple[list[Series], Series]:
+        found: dict[datetime, Series] = {}
+        now = source.first + 4 * HOUR
+        while now <= source.last:
+            issue = await source.forecast("GB", now)
+            assert issue is not None
+            assert issue.issued_at is not None
+            found.setdefault(issue.issued_at, issue)
+            now += HOUR / 2
+        return list(found.values()), await source.actual("GB", source.first, source.last, source.last)
+
+    return asyncio.run(gather())
+
+
+def test_the_default_errors_are_those_of_the_shipped_issues() -> None:
+    found = measure(*recorded_issues())
+    assert found.basis == "measured"
+    for (hours, default), (same_hours, error) in zip(LEAD_ERROR_G_PER_KWH, found.steps, strict=True):
+        assert hours == same_hours
+        assert error == pytest.approx(default, rel=0.12)
+
+
+def test_on_the_shipped_days_the_own_forecast_is_worse_than_an_issue_two_days_old() -> None:
+    _, actual = recorded_issues()
+    misses = []
+    now = actual.points[0].start + 4 * DAY
+    while now < actual.points[-1].end - DAY:
+        own = own_forecast(actual.clip(now - 8 * DAY, now), now)
+        assert own is not None
+        told = own_error_g_per_kwh(actual.clip(now - 8 * DAY, now), now)
+        came = [actual.at(p.start) for p in own.points]
+        miss = [abs(p.g_per_kwh - c.g_per_kwh) for p, c in zip(own.points, came, strict=True) if c is not None]
+        misses.append((sum(miss) / len(miss), told))
+        now += 8 * HOUR
+    real, told = (sum(column) / len(misses) for column in zip(*misses, strict=True))
+    assert real > 27.0
+    assert told == pytest.approx(real, rel=0.25)
