@@ -33,7 +33,7 @@ bench: venv ## measure; results go to standard output
 
 golden: venv ## write the golden files anew; read the diff
 	LOWTIDE_GOLDEN=1 $(BIN)/pytest -m golden
-	git --no-pager diff --stat -- tests/golden
+	git --no-pager diff --stat -- tests/golden docs
 
 lock: ## choose the newest allowed packages and write requirements.lock (needs uv and the network)
 	@./scripts/lock.sh

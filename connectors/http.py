@@ -5,6 +5,7 @@ may hold secrets.
 """
 
 import asyncio
+import functools
 import ssl
 import zlib
 from dataclasses import dataclass
@@ -54,6 +55,12 @@ def user_agent() -> str:
     return f"lowtide/{metadata.version('lowtide')}"
 
 
+@functools.cache
+def _usual_tls() -> ssl.SSLContext:
+    """One for all clients: reading the certificate authorities costs tens of milliseconds each time."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class HttpClient:
     """A pool of connections to one vendor or cluster."""
 
@@ -65,7 +72,7 @@ class HttpClient:
         connect_s: float = CONNECT_S,
     ) -> None:
         """Take headers for every request (such as a bearer token) and a private CA."""
-        verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca_file)) if ca_file else True
+        verify = ssl.create_default_context(cafile=str(ca_file)) if ca_file else _usual_tls()
         self._connect_s = connect_s
         self._client = httpx.AsyncClient(
             headers={"User-Agent": user_agent(), "Accept-Encoding": "gzip", **(headers or {})},

@@ -37,7 +37,9 @@ def main() -> None:
     )
     chances = np.zeros(len(truth))
     epoch, accuracy, started_s = 0, 0.0, time.process_time()
-    while epoch < options.epochs if options.epochs else time.process_time() - started_s < options.seconds:
+    while epoch == 0 or (
+        epoch < options.epochs if options.epochs else time.process_time() - started_s < options.seconds
+    ):
         network = MLPClassifier((64, 32), solver="adam", alpha=0.1, max_iter=400, random_state=epoch)
         model = make_pipeline(StandardScaler(), network)
         model.fit(seen, labels)

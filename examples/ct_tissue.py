@@ -1,8 +1,8 @@
 """Find lung, soft tissue and bone in a CT slice as noisy as one taken at a far lower dose.
 
 Data     CT_small.dcm: one chest slice at a vertebra, 128 x 128 pixels of 0.66 mm. Ships inside the pydicom
-         package (MIT licence); cut down from CT1_UNC of the NEMA DICOM working group 4 test images, which
-         pydicom's maintainers say may be used freely.
+         package (MIT licence); cut down from CT1_UNC of the NEMA DICOM working group 4 test images;
+         pydicom's notes on its test files know of no restriction on their use.
 Task     the class of a pixel follows from the Hounsfield units of the slice as it was taken: lung and air
          below -400, bone above 200, soft tissue between. A small network sees a 9 x 9 patch with 300 HU
          of noise added and says which; fresh noise in every epoch. Trained on the right of the picture,

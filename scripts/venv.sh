@@ -44,7 +44,8 @@ main() {
     python=$(find_python)
     say "making .venv with $("$python" --version); the first time takes a minute or two"
     make_venv "$python"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+    # The lock is complete, so that nothing is left to resolve.
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
     # The build backend is in the lock: nothing more is fetched.
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
     printf '%s\n' "$stamp" > .venv/lowtide-stamp

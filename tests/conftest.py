@@ -12,6 +12,8 @@ from tests.components import INSTALL, is_present, require, required
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
+GENERATED = "docs/"
+"""Names that begin with this are pages of the repository which are made from the code."""
 PROFILES = {"dev": 50, "ci": 200, "long": 5_000}
 """Examples per property, by the name in LOWTIDE_HYPOTHESIS; ``ci`` costs about a minute on two cores."""
 
@@ -68,10 +70,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture
 def golden() -> Callable[[str, str], None]:
-    """Compare a text with ``tests/golden/<name>``, or write it when ``LOWTIDE_GOLDEN=1``."""
+    """Compare a text with ``tests/golden/<name>`` or a page of docs/, or write it when ``LOWTIDE_GOLDEN=1``."""
 
     def compare(name: str, text: str) -> None:
-        path = GOLDEN / name
+        path = ROOT / name if name.startswith(GENERATED) else GOLDEN / name
         if os.environ.get("LOWTIDE_GOLDEN") == "1":
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)

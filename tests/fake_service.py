@@ -127,9 +127,7 @@ def a_plan(job: Json | None) -> Json:
                 "attribution": "NESO, CC BY 4.0",
             }
         ],
-        "history": [
-            {"at": iso(NOW), "plan_id": "p1", "action": "wait", "reason": a_reason(), "saving_g": 240.4}
-        ],
+        "history": [{"at": iso(NOW), "plan_id": "p1", "action": "wait", "reason": a_reason(), "saving_g": 240.4}],
     }
 
 
@@ -182,6 +180,10 @@ class FakeService:
     """Keeps jobs by id; what was ordered is in ``orders``."""
 
     def __init__(self, *jobs: Json) -> None:
+        self.reset(*jobs)
+
+    def reset(self, *jobs: Json) -> None:
+        """Forget everything but these jobs."""
         self.by_id: dict[str, Json] = {job["id"]: job for job in jobs}
         self.by_key: dict[str, tuple[JobSpec, str]] = {}
         self.specs: list[JobSpec] = []
@@ -200,9 +202,7 @@ class FakeService:
             raise NotFound(message, fix="lowtide status --all lists the jobs.")
         return self.by_id[job_id]
 
-    async def submit(
-        self, specs: list[JobSpec], *, actor: str, idempotency_keys: list[str | None]
-    ) -> list[Json]:
+    async def submit(self, specs: list[JobSpec], *, actor: str, idempotency_keys: list[str | None]) -> list[Json]:
         if self.failure:
             raise self.failure
         return [self._submit_one(s, actor, k) for s, k in zip(specs, idempotency_keys, strict=True)]
@@ -240,9 +240,7 @@ class FakeService:
         found = [
             job
             for job in self.by_id.values()
-            if (not states or job["state"] in states)
-            and queue in {None, job["queue"]}
-            and name in {None, job["name"]}
+            if (not states or job["state"] in states) and queue in {None, job["queue"]} and name in {None, job["name"]}
         ]
         ids = [job["id"] for job in found]
         start = ids.index(after) + 1 if after in ids else 0
@@ -298,10 +296,11 @@ class FakeService:
     async def run_now(self, job_id: str, *, actor: str, why: str) -> Json:
         return await self._order(f"run_now:{why}", job_id, actor)
 
-    async def log_text(
-        self, job_id: str, *, attempt: int | None = None, tail_lines: int | None = None
-    ) -> str:
+    async def log_text(self, job_id: str, *, attempt: int | None = None, tail_lines: int | None = None) -> str:
         self._job(job_id)
+        if attempt not in {None, 1}:
+            message = f"job {job_id} has no attempt {attempt}."
+            raise NotFound(message, fix="It has 1.")
         lines = self.logs.splitlines(keepends=True)
         return "".join(lines if tail_lines is None else lines[len(lines) - tail_lines :])
 

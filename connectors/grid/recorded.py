@@ -84,7 +84,9 @@ class Recorded:
         issued = [issue for issue in self._issues if issue[0] <= now]
         if not issued or issued[-1][1][-1].end <= now:
             message = f"the recording holds no forecast for {now:%Y-%m-%d %H:%M} UTC."
-            raise GridFailure(GridFailureKind.NO_DATA, message, fix=self._where())
+            first, last = self._issues[0][0], self._issues[-1][1][-1].end
+            fix = f"The first was known at {first:%Y-%m-%d %H:%M}, the last reaches to {last:%Y-%m-%d %H:%M} UTC."
+            raise GridFailure(GridFailureKind.NO_DATA, message, fix=fix)
         known, points = issued[-1]
         return self._series(tuple(p for p in points if p.end > now), now, known)
 

@@ -27,19 +27,20 @@ NO_GPU = frozenset({"-1", "none", "void", "NoDevFiles"})
 """Entries of CUDA_VISIBLE_DEVICES that hide every GPU from there on."""
 
 
-def process_tree(root: int, proc: Path = Path("/proc")) -> set[int]:
-    """The process ids of ``root`` and all its descendants that live now."""
+def process_tree(root: int, proc: Path = Path("/proc")) -> list[int]:
+    """The process ids of ``root`` and all its descendants that live now, parents before their children."""
     children: dict[int, list[int]] = {}
     for entry in proc.iterdir():
         if entry.name.isdigit() and (fields := _stat(entry)) is not None:
             children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found, open_ids = set(), [root]
+    found: dict[int, None] = {}
+    open_ids = [root]
     while open_ids:
         current = open_ids.pop()
         if current not in found:
-            found.add(current)
+            found[current] = None
             open_ids += children.get(current, [])
-    return found
+    return list(found)
 
 
 def _stat(entry: Path) -> list[str] | None:
@@ -60,7 +61,11 @@ class CpuTime:
         self._best_s = 0.0
 
     def seconds(self) -> float:
-        """User and system time of the tree so far."""
+        """User and system time of the tree so far.
+
+        A parent is read before its children: one that ends in between is missed until the next look, while
+        the other way round it would be counted twice for good.
+        """
         ticks = 0
         for pid in process_tree(self._root, self._proc):
             fields = _stat(self._proc / str(pid))

@@ -23,6 +23,12 @@ def die_with_parent(signal_number: int) -> None:
     _prctl(PR_SET_PDEATHSIG, signal_number)
 
 
+def become_bound_group() -> None:
+    """Lead a process group of our own and die with the parent: what a program does before it is executed."""
+    os.setpgid(0, 0)
+    die_with_parent(signal.SIGKILL)
+
+
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own parent dies, so that their CPU time is counted here."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)

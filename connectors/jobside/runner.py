@@ -126,8 +126,7 @@ class Runner:
         return subprocess.Popen(
             self._order.argv,
             env=environ,
-            process_group=0,
-            preexec_fn=lambda: offspring.die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - no thread runs yet
+            preexec_fn=offspring.become_bound_group,  # noqa: PLW1509 - no thread runs yet
         )
 
     def _on_term(self, _number: int, _frame: object) -> None:

@@ -9,8 +9,11 @@ from lowtide.scheduler.cli.words import NONE, local, moment_of, span, zone_name
 
 Json = dict[str, Any]
 CHART_WIDTH = 100
+MAX_CHART_WIDTH = 120
 CHART_HEIGHT = 18
-TICKS = 7
+TICKS = 6
+RECORDED, AHEAD, WINDOW = "braille", "hd", "█"
+KEY = "       dotted: recorded    line: forecast    █ low-carbon window, at its mean"
 
 
 def forecast_text(forecast: Json, zone: tzinfo | None = None) -> str:
@@ -21,29 +24,38 @@ def forecast_text(forecast: Json, zone: tzinfo | None = None) -> str:
 
 def chart(forecast: Json, zone: tzinfo | None = None) -> str:
     """Recorded and forecast intensity over local time; windows are drawn at their mean."""
-    if not forecast["actual"] and not forecast["forecast"]:
+    slots = [*forecast["actual"], *forecast["forecast"]]
+    if not slots:
         return "There are no figures to draw: jobs run at once until the grid source answers."
     import plotext  # noqa: PLC0415 - 0.3 s that only a chart should cost
 
-    plotext.clear_figure()
-    plotext.theme("pro" if has_colour() else "clear")
-    plotext.plotsize(min(terminal_width() or CHART_WIDTH, 120), CHART_HEIGHT)
-    series = (("actual", "recorded", "white"), ("forecast", "forecast", "cyan"))
-    for key, name, colour in series:
-        if forecast[key]:
-            hours, values = _points(forecast, forecast[key], "g_per_kwh")
-            plotext.plot(hours, values, label=name, color=colour, marker="braille")
-    for number, window in enumerate(forecast["windows"]):
-        ends = [_hours(forecast, window["start"]), _hours(forecast, window["end"])]
-        label = "low-carbon window" if number == 0 else None
-        plotext.plot(ends, [window["mean_g_per_kwh"]] * 2, label=label, color="green", marker="hd")
-    plotext.title(f"{forecast['zone']}: grid intensity, gCO2e/kWh, times in {zone_name(zone, forecast['now'])}")
-    _ticks(plotext, forecast, zone)
-    return str(plotext.build()).rstrip()
+    figure = plotext.figure
+    figure.clear()
+    figure.theme("simple" if has_colour() else "colorless")
+    figure.plot_size(min(terminal_width() or CHART_WIDTH, MAX_CHART_WIDTH), CHART_HEIGHT)
+    for key, marker in (("actual", RECORDED), ("forecast", AHEAD)):
+        _draw(figure, [(_hours(forecast, s["start"]), float(s["g_per_kwh"])) for s in forecast[key]], marker)
+    for window in forecast["windows"]:
+        ends = (_hours(forecast, window["start"]), _hours(forecast, window["end"]))
+        _draw(figure, [(hour, float(window["mean_g_per_kwh"])) for hour in ends], WINDOW)
+    figure.title(f"{forecast['zone']}: grid intensity, gCO2e/kWh, times in {zone_name(zone, forecast['now'])}")
+    _ticks(figure, forecast, slots, zone)
+    drawn = str(figure.build()).rstrip()
+    return (drawn if has_colour() else plotext.uncolorize(drawn)) + f"\n{KEY}"
 
 
-def _points(forecast: Json, slots: Sequence[Json], key: str) -> tuple[list[float], list[float]]:
-    return [_hours(forecast, slot["start"]) for slot in slots], [float(slot[key]) for slot in slots]
+def _draw(figure: Any, points: Sequence[tuple[float, float]], marker: str) -> None:
+    if points:
+        signal = figure.signal([x for x, _ in points], [y for _, y in points], marker=marker)
+        signal.lines()
+        figure.draw(signal)
+
+
+def _ticks(figure: Any, forecast: Json, slots: Sequence[Json], zone: tzinfo | None) -> None:
+    chosen = [slots[round(i * (len(slots) - 1) / (TICKS - 1))] for i in range(TICKS)]
+    positions = [_hours(forecast, slot["start"]) for slot in chosen]
+    labels = [_aware(slot["start"]).astimezone(zone).strftime("%a %H:%M") for slot in chosen]
+    figure.ruler("x").ticks(positions, labels)
 
 
 def _hours(forecast: Json, text: str) -> float:
@@ -53,14 +65,6 @@ def _hours(forecast: Json, text: str) -> float:
 
 def _aware(text: str) -> datetime:
     return datetime.fromisoformat(text)
-
-
-def _ticks(plotext: Any, forecast: Json, zone: tzinfo | None) -> None:
-    slots = [*forecast["actual"], *forecast["forecast"]]
-    chosen = [slots[round(i * (len(slots) - 1) / (TICKS - 1))] for i in range(TICKS)]
-    positions = [_hours(forecast, slot["start"]) for slot in chosen]
-    labels = [_aware(slot["start"]).astimezone(zone).strftime("%a %H:%M") for slot in chosen]
-    plotext.xticks(positions, labels)
 
 
 def windows_text(forecast: Json) -> str:

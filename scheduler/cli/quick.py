@@ -35,19 +35,19 @@ class _AsItIs:
         return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
 
 
-def _skip_needless_checks(command: Any) -> None:
-    for param in command.params:
-        if hasattr(param, _HOOK) and hasattr(param, "type_descriptor"):
+def _skip_needless_checks(params: list[Any]) -> list[Any]:
+    for param in params:
+        if getattr(param, _HOOK, param) is None and hasattr(param, "type_descriptor"):
             setattr(param, _HOOK, _AsItIs(param))
+    return params
 
 
 class Command(TyperCommand):
     """A command whose text options cost nothing."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Build it as Typer does."""
-        super().__init__(*args, **kwargs)
-        _skip_needless_checks(self)
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All parameters, the built-in ones such as --help included."""
+        return _skip_needless_checks(super().get_params(ctx))
 
 
 class CommandWithTail(Command):
@@ -71,10 +71,9 @@ class CommandWithTail(Command):
 class Group(TyperGroup):
     """The top group: an error of our tree becomes two lines and its exit code."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Build it as Typer does."""
-        super().__init__(*args, **kwargs)
-        _skip_needless_checks(self)
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All parameters, the built-in ones such as --help included."""
+        return _skip_needless_checks(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""

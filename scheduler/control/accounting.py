@@ -12,6 +12,7 @@ from lowtide.scheduler.model.site import Site
 from lowtide.scheduler.store import accounts, attempts, jobs
 from lowtide.scheduler.store import tables as t
 
+NO_DELAY = timedelta(minutes=15)
 SETTLE = timedelta(hours=6)
 """How long an unpriced row waits for the actual intensity before an estimate is taken."""
 
@@ -113,12 +114,12 @@ class Accountant:
 def baseline_start(connection: Connection, job: RowMapping) -> datetime:
     """When the job's process would have begun had it started as soon as it could.
 
-    A job that was not delayed is its own baseline. For the others the same time from decision to running
-    process is added that the job's first attempt really took.
+    A job that started within the slot in which it could first start was not delayed: it is its own baseline.
+    For the others the same time from decision to running process is added that their first attempt took.
     """
     first = next((a for a in attempts.of_job(connection, job["id"]) if a["started_at"] is not None), None)
     feasible: datetime = job["first_feasible_at"] or job["submitted_at"]
-    if first is None or first["created_at"] <= feasible:
+    if first is None or first["created_at"] - feasible < NO_DELAY:
         return job["started_at"]  # type: ignore[no-any-return]
     return min(feasible + (first["started_at"] - first["created_at"]), job["started_at"])  # type: ignore[no-any-return]
 

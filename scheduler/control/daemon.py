@@ -68,6 +68,7 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(2048)  # whoever reads daemon.json may call at once and waits for the first answer
     except OSError as error:
         listener.close()
         message = f"the port {port} on {host} cannot be had: {error.strerror}."

@@ -36,7 +36,7 @@ RATE = 600.0
 """1 s of the demo is 10 min of the grid: a day passes in 144 s."""
 START = datetime.fromisoformat("2023-03-22T15:45:00+00:00")
 """Before an evening peak and a windy night: 60 g/kWh now, 97 at six, 53 from midnight on."""
-GPUS, CPUS = 3, 6
+GPUS, CPUS = 4, 6
 LIMIT_S = 170.0
 Json = dict[str, Any]
 

@@ -467,4 +467,4 @@ def _attempts_of(connection: Connection, job_id: str) -> list[RowMapping]:
 
 
 def _short_id() -> str:
-    return "".join(secrets.choice(ID_ALPHABET) for _ in range(6))
+    return "".join(secrets.choice(ID_ALPHABET) for _ in range(8))

@@ -19,9 +19,10 @@ FRESH_ISSUE_S = 86_400.0
 """Every source issues at least daily; an older issue is a frozen one, even when it was just fetched."""
 MAX_AGE_S = 172_800.0
 """Beyond the longest lead whose error is known. Until then even an old issue beats our own: 27 against 44 g/kWh."""
-MIN_HISTORY = timedelta(days=3)
+DAY = timedelta(days=1)
+MIN_HISTORY = 3 * DAY
 MIN_SAME_TIMES = 2
-OWN_HORIZON = timedelta(hours=24)
+OWN_HORIZON = DAY
 BLIND_G_PER_KWH = 0.0
 
 
@@ -130,16 +131,21 @@ def own_forecast(history: Series, now: datetime) -> Series | None:
 
 
 def own_error_g_per_kwh(history: Series, now: datetime) -> float:
-    """Mean absolute error of the own forecast: each day of the history told from its other days.
+    """Mean absolute error of the own forecast's shape: each day of the history told from its other days.
 
-    It does not grow with the lead. On Great Britain in March 2023 it was 44 g/kWh where the provider's was 24.
+    What a whole day lies above or below the others is left out: it cancels in the difference between two starts,
+    and a shift rests on nothing else. It does not grow with the lead. On Great Britain in March 2023 this told
+    22 g/kWh and 21 came; with the level of the day it would be 44, and hardly a shift would pass the guard.
     """
-    errors = [
-        abs(value - (sum(same) - value) / (len(same) - 1))
-        for same in _by_time_of_day(_measured(history, now)).values()
-        if len(same) >= MIN_SAME_TIMES
-        for value in same
-    ]
+    measured = _measured(history, now)
+    by_time = _by_time_of_day(measured)
+    days: dict[int, list[float]] = {}
+    for point in measured:
+        same = by_time[point.start.timestamp() % 86_400]
+        if len(same) >= MIN_SAME_TIMES:
+            others = (sum(same) - point.g_per_kwh) / (len(same) - 1)
+            days.setdefault((now - point.start) // DAY, []).append(point.g_per_kwh - others)
+    errors = [abs(miss - sum(misses) / len(misses)) for misses in days.values() for miss in misses]
     return sum(errors) / len(errors) if errors else 0.0
 
 

@@ -353,7 +353,7 @@ def test_results_gather_for_the_exit_record_and_go_to_the_log(
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "0.9", None, [1.0]])
 def test_what_is_no_finite_number_is_refused_with_its_name(environ: dict[str, str], value: Any) -> None:
     session = attempt(environ, 1)
-    with pytest.raises(ValueError, match="accuracy=.* is no finite number"):
+    with pytest.raises(ValueError, match=r"accuracy=.* is no finite number"):
         session.report(loss=1.0, accuracy=value)
     assert not (Path(environ["LOWTIDE_CONTROL_DIR"]) / checkpoint.RESULTS).exists()
 

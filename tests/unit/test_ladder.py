@@ -111,7 +111,7 @@ def test_prices_are_means_by_slot_from_the_slot_that_holds_now() -> None:
     assert found.start == NOON + timedelta(minutes=30)
     assert found.g_per_kwh == (100.0, 101.0, 101.0, 102.0, 102.0)
     two_hours = forecast_for(GridKnowledge("GB", a_series(NOON, 4)), NOON + timedelta(minutes=30), 7200.0)
-    assert two_hours.g_per_kwh == (pytest.approx((0.5 * 100 + 101) / 1.5), 102.5)
+    assert two_hours.g_per_kwh == pytest.approx(((0.5 * 100 + 101) / 1.5, 102.5))
 
 
 def test_prices_end_at_the_first_gap() -> None:
@@ -189,13 +189,21 @@ def test_there_is_no_own_forecast_without_three_measured_days(history: Series) -
     assert rung_of(GridKnowledge("GB", history=history)) == Rung.BLIND
 
 
-def test_own_error_is_what_each_day_differs_from_the_others() -> None:
+def test_own_error_is_what_the_shape_of_each_day_differs_from_the_others() -> None:
     assert own_error_g_per_kwh(a_history(4), NOON) == pytest.approx(0.0)
     start = NOON - 4 * DAY
-    jumpy = a_series(start, 96, PointKind.ACTUAL, price=lambda i: 100.0 if i // 24 % 2 else 200.0)
-    assert own_error_g_per_kwh(jumpy, NOON) == pytest.approx(200 / 3)
-    found = forecast_for(GridKnowledge("GB", history=jumpy), NOON, SLOT_S)
-    assert set(found.error_g_per_kwh) == {pytest.approx(200 / 3)}
+    # Every other day the high half comes first: two of the three other days differ by 100, so the miss is 66.7.
+    turned = a_series(
+        start, 96, PointKind.ACTUAL, price=lambda i: 200.0 if (i % 24 < 12) == (i // 24 % 2 == 0) else 100.0
+    )
+    assert own_error_g_per_kwh(turned, NOON) == pytest.approx(200 / 3)
+    found = forecast_for(GridKnowledge("GB", history=turned), NOON, SLOT_S)
+    assert found.error_g_per_kwh == pytest.approx((200 / 3,) * 96)
+
+
+def test_a_dirty_day_among_clean_ones_is_no_error_of_the_shape() -> None:
+    level = a_series(NOON - 4 * DAY, 96, PointKind.ACTUAL, price=lambda i: 100.0 * (i // 24) + i % 24)
+    assert own_error_g_per_kwh(level, NOON) == pytest.approx(0.0)
 
 
 def test_own_forecast_says_how_old_its_newest_figure_is() -> None:
@@ -238,12 +246,13 @@ def test_given_errors_reach_the_decision() -> None:
 
 
 def recorded_issues() -> tuple[list[Series], Series]:
+    """All issues as they became known, and the actuals; the last issue reaches to four hours before the end."""
     source = Recorded()
 
     async def gather() -> tuple[list[Series], Series]:
         found: dict[datetime, Series] = {}
         now = source.first + 4 * HOUR
-        while now <= source.last:
+        while now < source.last - 4 * HOUR:
             issue = await source.forecast("GB", now)
             assert issue is not None
             assert issue.issued_at is not None
@@ -259,21 +268,23 @@ def test_the_default_errors_are_those_of_the_shipped_issues() -> None:
     assert found.basis == "measured"
     for (hours, default), (same_hours, error) in zip(LEAD_ERROR_G_PER_KWH, found.steps, strict=True):
         assert hours == same_hours
-        assert error == pytest.approx(default, rel=0.12)
+        # An issue counts from when it was surely known, up to half an hour after the source made it.
+        assert error == pytest.approx(default, rel=0.2)
 
 
-def test_on_the_shipped_days_the_own_forecast_is_worse_than_an_issue_two_days_old() -> None:
+def test_on_the_shipped_days_the_own_error_is_what_came_and_an_old_issue_is_better() -> None:
     _, actual = recorded_issues()
-    misses = []
+    whole, shape, told = [], [], []
     now = actual.points[0].start + 4 * DAY
     while now < actual.points[-1].end - DAY:
-        own = own_forecast(actual.clip(now - 8 * DAY, now), now)
+        history = actual.clip(now - 8 * DAY, now)
+        own = own_forecast(history, now)
         assert own is not None
-        told = own_error_g_per_kwh(actual.clip(now - 8 * DAY, now), now)
-        came = [actual.at(p.start) for p in own.points]
-        miss = [abs(p.g_per_kwh - c.g_per_kwh) for p, c in zip(own.points, came, strict=True) if c is not None]
-        misses.append((sum(miss) / len(miss), told))
+        misses = [p.g_per_kwh - came.g_per_kwh for p in own.points if (came := actual.at(p.start)) is not None]
+        level = sum(misses) / len(misses)
+        whole.append(sum(map(abs, misses)) / len(misses))
+        shape.append(sum(abs(miss - level) for miss in misses) / len(misses))
+        told.append(own_error_g_per_kwh(history, now))
         now += 8 * HOUR
-    real, told = (sum(column) / len(misses) for column in zip(*misses, strict=True))
-    assert real > 27.0
-    assert told == pytest.approx(real, rel=0.25)
+    assert sum(told) == pytest.approx(sum(shape), rel=0.15)
+    assert sum(whole) / len(whole) > LEAD_ERROR_G_PER_KWH[-1][1]
