@@ -344,7 +344,10 @@ def read_job(values: Mapping[str, Any]) -> JobFile:
 
 def field_errors(error: ValidationError) -> list[dict[str, str]]:
     """Each wrong field with its path and a sentence; values are never repeated in full."""
-    return [_field_error(one) for one in error.errors(include_url=False, include_context=False)][:50]
+    found = error.errors(include_url=False, include_context=False)
+    # A list with a wrong item is also reported as too short; the item says it all.
+    parents = {one["loc"][:depth] for one in found for depth in range(1, len(one["loc"]))}
+    return [_field_error(one) for one in found if one["loc"] not in parents][:50]
 
 
 def _field_error(one: Any) -> dict[str, str]:

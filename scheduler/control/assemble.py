@@ -216,15 +216,16 @@ class Daemon:
         """Notice a site that went or came back; start the local cluster again when it has died."""
         while True:
             await asyncio.sleep(LOOK_S)
-            for runtime in self.sites.values():
-                was = runtime.reachable
-                if await runtime.look() != was:
-                    log.warning(
-                        "site_changed", site=runtime.site.name, reachable=runtime.reachable, why=runtime.trouble
-                    )
-                    self.loop.wake("site")
-                if not runtime.reachable and runtime.settings.address == "local":
-                    await _quietly(self._ensure_local(), "local_ray")
+            await asyncio.gather(*(_quietly(self._watch_site(runtime), "site") for runtime in self.sites.values()))
+
+    async def _watch_site(self, runtime: SiteRuntime) -> None:
+        was = runtime.reachable
+        if await runtime.look() != was:
+            facts = {"reachable": runtime.reachable, "why": runtime.trouble}
+            log.warning("site_changed", site=runtime.site.name, **facts)
+            self.loop.wake("site")
+        if not runtime.reachable and runtime.settings.address == "local":
+            await self._ensure_local()
 
     async def stop(self, *, stop_cluster: bool) -> None:
         """End the background work; jobs on clusters go on unless the local cluster is to end too."""

@@ -20,7 +20,7 @@ from lowtide.scheduler.control.outcome import ExitRecord, Verdict, judge
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
 from lowtide.scheduler.model.cluster import ClusterJob, ClusterJobStatus, SubmitOutcome
-from lowtide.scheduler.model.errors import ClusterFailure, ClusterFailureKind
+from lowtide.scheduler.model.errors import ClusterFailure, ClusterFailureKind, Conflict
 from lowtide.scheduler.model.job import spec_from_json
 from lowtide.scheduler.model.lifecycle import AttemptState, JobState
 from lowtide.scheduler.model.reason import Reason, ReasonCode
@@ -34,7 +34,8 @@ RESEND_STOP_S = 60.0
 LOG_LINES = 4000
 LOG_BYTES = 4 << 20
 PARALLEL_CALLS = 8
-"""Calls to all clusters at once; a Ray head starts about one job per second anyway."""
+"""Calls to one cluster at once; a Ray head starts about one job per second anyway."""
+LONG_STEP_S = 1.0
 
 
 class Driver:
@@ -55,12 +56,22 @@ class Driver:
         self._writer, self._sites, self._clock, self._settings = writer, sites, clock, settings
         self._changed, self._keep_log, self._account = changed, keep_log, account
         self._busy: set[str] = set()
-        self._calls = asyncio.Semaphore(PARALLEL_CALLS)
+        self._steps: set[asyncio.Future[None]] = set()
+        self._calls = {name: asyncio.Semaphore(PARALLEL_CALLS) for name in sites}
 
     async def drive_all(self) -> None:
-        """One step for every live attempt that is not being driven already."""
+        """One step for every live attempt that is not being driven already.
+
+        Returns when all steps are done or after a second, whichever comes first: steps at a site that hangs
+        go on by themselves and hold up nobody else.
+        """
         rows = await self._writer.read(attempts.live)
-        await asyncio.gather(*(self.drive(row) for row in rows))
+        steps = {asyncio.ensure_future(self.drive(row)) for row in rows if row["id"] not in self._busy}
+        self._steps |= steps
+        for step in steps:
+            step.add_done_callback(self._steps.discard)
+        if steps:
+            await asyncio.wait(steps, timeout=LONG_STEP_S)
 
     async def drive(self, row: RowMapping) -> None:
         """One step for one attempt; a failure of the cluster is logged and tried again later."""
@@ -68,10 +79,15 @@ class Driver:
             return
         self._busy.add(row["id"])
         try:
-            async with self._calls:
+            async with self._calls[row["site"]]:
                 await self._step(row, self._sites[row["site"]])
         except ClusterFailure as error:
             log.warning("attempt_not_driven", attempt=row["id"], site=row["site"], why=error.message)
+        except Conflict as error:
+            # Somebody else moved the attempt on meanwhile (a cancel, say); the next step sees it.
+            log.info("attempt_moved_on", attempt=row["id"], why=error.message)
+        except Exception:
+            log.exception("attempt_step_failed", attempt=row["id"], site=row["site"])
         finally:
             self._busy.discard(row["id"])
 

@@ -93,6 +93,7 @@ class Observer:
             site=live["site"] if live else None,
             running_since=live["started_at"] if live else None,
             pinned_start_at=row["planned_start_at"],
+            retrying=row["not_before"] is not None,
         )
 
     def imagined(self, spec: JobSpec, now: datetime, sites: tuple[SiteView, ...], urgency: Urgency) -> JobView:

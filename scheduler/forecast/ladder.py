@@ -144,7 +144,7 @@ def own_error_g_per_kwh(history: Series, now: datetime) -> float:
         same = by_time[point.start.timestamp() % 86_400]
         if len(same) >= MIN_SAME_TIMES:
             others = (sum(same) - point.g_per_kwh) / (len(same) - 1)
-            days.setdefault((now - point.start) // DAY, []).append(point.g_per_kwh - others)
+            days.setdefault((now - point.end) // DAY, []).append(point.g_per_kwh - others)
     errors = [abs(miss - sum(misses) / len(misses)) for misses in days.values() for miss in misses]
     return sum(errors) / len(errors) if errors else 0.0
 

@@ -4,7 +4,6 @@ Every function raises ValueError with a sentence that says what was expected; th
 an error of the tree.
 """
 
-import math
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -12,6 +11,9 @@ from lowtide.scheduler.model.units import utc
 
 MAX_DURATION_S = 366 * 86_400.0
 """A year: longer ones are typing errors, and dates beyond it overflow."""
+
+MAX_TEXT = 64
+"""The longest sensible text is shorter; keeps messages small and numbers finite."""
 
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(weeks?|w|days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)(?![a-z])")
@@ -40,18 +42,18 @@ def duration_s(value: object) -> float:
 
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        message = f"{value!r} is no duration; {DURATION_HELP}"
+        message = f"{str(value)[:80]!r} is no duration; {DURATION_HELP}"
         raise ValueError(message)  # noqa: TRY004 - one kind of error for everything that people write
-    seconds = _text_s(value) if isinstance(value, str) else float(value)
-    if not math.isfinite(seconds) or not 0 <= seconds <= MAX_DURATION_S:
-        message = f"{value!r} is not between 0 and a year; {DURATION_HELP}"
+    seconds = _text_s(value) if isinstance(value, str) else value
+    if not 0 <= seconds <= MAX_DURATION_S:  # false for NaN; a huge whole number is compared before it is a float
+        message = f"{str(value)[:80]!r} is not between 0 and a year; {DURATION_HELP}"
         raise ValueError(message)
-    return seconds
+    return float(seconds)
 
 
 def _text_s(text: str) -> float:
     plain = text.strip().lower()
-    if len(plain) > 64:  # noqa: PLR2004 - the longest sensible duration is shorter; keeps messages small
+    if len(plain) > MAX_TEXT:
         message = f"a duration of {len(plain)} characters is not understood; {DURATION_HELP}"
         raise ValueError(message)
     if match := _CLOCK_DURATION.fullmatch(plain):
@@ -92,7 +94,7 @@ def moment(text: str, *, now: datetime, zone: tzinfo | None = None) -> datetime:
 
     """
     plain = text.strip()
-    if len(plain) > 64:  # noqa: PLR2004 - as above
+    if len(plain) > MAX_TEXT:
         message = f"a time of {len(plain)} characters is not understood; {MOMENT_HELP}"
         raise ValueError(message)
     if plain.lower().startswith("now"):
@@ -141,7 +143,11 @@ def memory_bytes(value: object) -> int:
 
     """
     amount = value if isinstance(value, int) and not isinstance(value, bool) else None
-    if isinstance(value, str) and (match := _MEMORY.fullmatch(value.strip().removesuffix("i"))):
+    if (
+        isinstance(value, str)
+        and len(value) <= MAX_TEXT
+        and (match := _MEMORY.fullmatch(value.strip().removesuffix("i")))
+    ):
         number, unit, suffix = match.groups()
         base = 1000 if (suffix or "").lower() == "b" else 1024
         amount = round(float(number) * base ** _POWER[unit.lower()])

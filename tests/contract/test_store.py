@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, text, update
 
-from lowtide.scheduler.model.errors import Conflict, InvalidTransition, NotFound
+from lowtide.scheduler.model.errors import Conflict, InvalidTransition, NotFound, StoreFailure
 from lowtide.scheduler.model.job import JobId, JobSpec, Resources, spec_from_json, spec_to_json
 from lowtide.scheduler.model.lifecycle import (
     ATTEMPT_TRANSITIONS,
@@ -294,3 +294,18 @@ def test_the_migrations_give_the_schema_of_the_tables(database: Database) -> Non
 
 def test_the_released_guards_are_those_of_the_tables() -> None:
     assert list(SQLITE_GUARDS) == t.sqlite_guards()
+
+
+def test_a_full_disk_refuses_the_submission_says_so_and_loses_nothing(database: Database) -> None:
+    put(database, a_new_job("kept-1"))
+    with database.write() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    many = [a_new_job(f"late-{n}", env={"X": "y" * 2000}) for n in range(200)]
+    with pytest.raises(StoreFailure, match="disk is full"):
+        put(database, *many)
+    with database.write() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+    put(database, many[0])
+    with database.read() as connection:
+        assert [row["id"] for row in jobs.open_jobs(connection)] == ["kept-1", "late-0"]

@@ -93,7 +93,8 @@ def _check_marks(marks: Path, job: Json) -> None:
 
 def _check_story(events: list[Json]) -> None:
     """INV-03: the event log replays through the transition tables, each step recorded once."""
-    job, attempts = None, {}
+    job: str | None = None
+    attempts: dict[str, str] = {}
     for event in events:
         if event["subject"] == "attempt":
             before = attempts.get(event["attempt_id"])

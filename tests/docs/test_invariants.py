@@ -5,7 +5,7 @@ import re
 from tests.docs.tree import ROOT, files, links, table_rows
 
 ALL = [f"INV-{number:02}" for number in range(1, 24)]
-MENTION = re.compile(r"INV-(\d\d(?:(?:, | and |–)\d\d)*)")
+MENTION = re.compile(r"INV-(\d\d(?:(?:, | and )\d\d)*)")
 PAGE = ROOT / "docs" / "invariants.md"
 
 
