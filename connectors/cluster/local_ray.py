@@ -6,6 +6,7 @@ the start: a daemon that was killed in between finds the half-started cluster an
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -24,8 +25,15 @@ import psutil
 from lowtide.connectors.cluster.ray_jobs import RayJobs
 from lowtide.scheduler.model.errors import ClusterFailure, ClusterFailureKind
 
-START_S = 60.0
+START_S = 180.0
+"""A start takes 5 s on an idle machine; 60 s were measured on two busy cores with cold files."""
+ADOPT_S = 30.0
+"""How long a cluster that runs may fail its health check before it, and all jobs on it, are given up."""
+START_TRIES = 2
+"""Ports are chosen free but not held, so somebody may take one before Ray does."""
 TERM_S = 2.0
+KILL_ROUNDS = 3
+"""What is ended may have started something in the meantime."""
 WORKER_PORTS = 200
 TAG = "LOWTIDE_CLUSTER"
 OBJECT_STORE_BYTES = 200_000_000
@@ -80,10 +88,21 @@ class LocalRay:
         """
         found = self._read()
         if found is not None:
-            if self._lives(found) and await self._healthy(found.url, patience_s=5.0):
+            if self._lives(found) and await self._healthy(found.url, patience_s=ADOPT_S):
                 return found.url
             await asyncio.to_thread(self.stop)
-        return await self._start()
+        for _ in range(START_TRIES - 1):
+            with contextlib.suppress(ClusterFailure):  # the last try tells why
+                return await self._start_or_end()
+        return await self._start_or_end()
+
+    async def _start_or_end(self) -> str:
+        """Start; what a failed start has left is ended, so that nothing runs unaccounted for."""
+        try:
+            return await self._start()
+        except ClusterFailure:
+            await asyncio.to_thread(self.stop)
+            raise
 
     async def _start(self) -> str:
         self._home.mkdir(parents=True, exist_ok=True)
@@ -158,7 +177,10 @@ class LocalRay:
         return {
             **kept,
             TAG: found.tag,
-            "RAY_AUTH_MODE": "disabled",  # loopback only; the data directory's owner is the only user
+            # Without this Ray turns 127.0.0.1 into the machine's address and lets the network submit jobs;
+            # the name notwithstanding it makes a cluster of one machine, bound to the loopback interface.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            "RAY_AUTH_MODE": "disabled",  # loopback only
             "RAY_USAGE_STATS_ENABLED": "0",
             # so that the supervisor's watcher survives a dead raylet and ends the job's whole process group
             "RAY_kill_child_processes_on_worker_exit": "false",
@@ -211,11 +233,13 @@ class LocalRay:
         found = self._read()
         if found is None:
             return
-        for number, wait_s in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, TERM_S)):
+        for number in (signal.SIGTERM, *[signal.SIGKILL] * KILL_ROUNDS):
             alive = [process for process, _ in _tagged(found.tag)]
+            if not alive:
+                break
             for process in alive:
                 _signal(process, number)
-            psutil.wait_procs(alive, timeout=wait_s)
+            psutil.wait_procs(alive, timeout=TERM_S)
         shutil.rmtree(found.temp_dir, ignore_errors=True)
         self._state.unlink(missing_ok=True)
 

@@ -5,8 +5,9 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from lowtide.connectors.http import HttpAnswer, HttpClient, HttpTrouble
+from lowtide.connectors.http import HttpAnswer, HttpClient, HttpTrouble, HttpTroubleKind
 from lowtide.scheduler.model.cluster import (
     ClusterCapacity,
     ClusterIdentity,
@@ -22,9 +23,15 @@ SUBMIT_READ_S = 30.0
 """Ray looks for an agent for up to 10 s before it refuses a submission."""
 UPLOAD_READ_S = 120.0
 MESSAGE_CAP = 2000
+STATUSES = {status.upper(): status for status in ClusterJobStatus if status != ClusterJobStatus.MISSING}
 LIST_CAP = 64 << 20
 RUNNER = "lowtide.connectors.jobside.runner"
 FENCE = "lowtide_fence"
+NO_AGENT = b"No available agent"
+AGENT_REFUSED = "status code 400"
+"""In a 500 of the head: its agent has judged the submission and kept no record of it."""
+PROBE = {"entrypoint": "true", "submission_id": "lowtide-probe", "entrypoint_label_selector": {"lowtide": "in("}}
+"""A submission that the agent refuses for its label selector before it records anything."""
 
 
 class RayJobs:
@@ -36,6 +43,7 @@ class RayJobs:
         """Take the address, the bearer token if the cluster has one, and the Python of its nodes."""
         self._base = base_url.rstrip("/")
         self._python = python
+        self._agent_seen = False
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = HttpClient(headers=headers, ca_file=ca_file, connect_s=3.0)
 
@@ -43,31 +51,41 @@ class RayJobs:
         """Incarnation and version."""
         cluster = self._object(await self._call("GET", "/cluster_id"))
         version = self._object(await self._call("GET", "/api/version"))
-        return ClusterIdentity(
-            cluster_id=str(self._object_in(cluster, "data")["clusterId"]),
-            ray_version=str(version.get("ray_version", "")),
-        )
+        cluster_id = self._dig(cluster, "data", "clusterId")
+        if not isinstance(cluster_id, str) or not cluster_id:
+            raise self._failure(ClusterFailureKind.BAD_RESPONSE, "sent no cluster id")
+        return ClusterIdentity(cluster_id=cluster_id, ray_version=str(version.get("ray_version", "")))
 
     async def health(self) -> None:
         """GCS answers, and an agent that can start jobs is there (Ray says healthy without one)."""
         answer = await self._call("GET", "/api/gcs_healthz", statuses=(200, 503))
         if answer.status != 200:  # noqa: PLR2004
+            self._agent_seen = False
             raise self._failure(ClusterFailureKind.UNREACHABLE, "its control store (GCS) is not healthy")
-        # A stop of an id that does not exist passes through the agent and changes nothing.
-        probe = await self._call("POST", "/api/jobs/lowtide-health-probe/stop", statuses=(200, 404, 500))
-        if b"No available agent" in probe.body:
-            raise self._failure(ClusterFailureKind.REFUSED, "no job agent is available on its head node")
+        if not self._agent_seen:  # asked once: an agent that dies takes its node with it, and Ray logs each probe
+            await self._see_agent()
+
+    async def _see_agent(self) -> None:
+        probe = await self._call(
+            "POST", "/api/jobs/", body=dict(PROBE), statuses=(200, 400, 500), read_timeout_s=SUBMIT_READ_S
+        )
+        if NO_AGENT in probe.body:
+            raise self._failure(ClusterFailureKind.UNREACHABLE, "has no job agent on its head node")
+        self._agent_seen = True
 
     async def capacity(self) -> ClusterCapacity:
         """Totals and use over all nodes, some seconds old."""
         status = self._object(await self._call("GET", "/api/cluster_status", body_cap=8 << 20))
         usage = self._dig(status, "data", "clusterStatus", "loadMetricsReport", "usageByNode") or {}
         used_total: dict[str, list[float]] = {"GPU": [0.0, 0.0], "CPU": [0.0, 0.0]}
-        for node in usage.values():
-            for name, pair in used_total.items():
-                used, total = node.get(name, [0.0, 0.0])
-                pair[0] += float(used)
-                pair[1] += float(total)
+        try:
+            for node in usage.values():
+                for name, pair in used_total.items():
+                    used, total = node.get(name, [0.0, 0.0])
+                    pair[0] += float(used)
+                    pair[1] += float(total)
+        except (AttributeError, TypeError, ValueError):
+            raise self._failure(ClusterFailureKind.BAD_RESPONSE, "reports its capacity in an unknown form") from None
         gpu, cpu = used_total["GPU"], used_total["CPU"]
         return ClusterCapacity(gpus_total=gpu[1], cpus_total=cpu[1], gpus_used=gpu[0], cpus_used=cpu[0])
 
@@ -90,16 +108,25 @@ class RayJobs:
             raise
         if answer.status == 200:  # noqa: PLR2004
             return SubmitOutcome.ACCEPTED
+        return await self._refused(submission, answer)
+
+    async def _refused(self, submission: Submission, answer: HttpAnswer) -> SubmitOutcome:
+        """What a 500 means: an agent that broke off may have started the job, so the record decides."""
         text = answer.body.decode(errors="replace")
+        if answer.body.startswith(NO_AGENT):
+            self._agent_seen = False
+            raise self._failure(ClusterFailureKind.UNREACHABLE, "has no job agent on its head node")
+        if await self._is_ours(submission):
+            return SubmitOutcome.ALREADY_OURS
         if "already exists" in text:
-            ours = await self._is_ours(submission)
-            return SubmitOutcome.ALREADY_OURS if ours else SubmitOutcome.ALREADY_FOREIGN
-        kind = ClusterFailureKind.UNREACHABLE if "No available agent" in text else ClusterFailureKind.REFUSED
+            return SubmitOutcome.ALREADY_FOREIGN
+        kind = ClusterFailureKind.REFUSED if AGENT_REFUSED in text else ClusterFailureKind.UNREACHABLE
         raise self._failure(kind, f"refused the submission: {text.strip()[-300:]}")
 
     async def _is_ours(self, submission: Submission) -> bool:
+        fence = submission.metadata.get(FENCE)
         known = await self.get(submission.submission_id)
-        return known.metadata.get(FENCE) == submission.metadata.get(FENCE) and bool(known.metadata)
+        return fence is not None and known.metadata.get(FENCE) == fence
 
     def _order(self, submission: Submission) -> dict[str, object]:
         environment = {**submission.env, "RAY_JOB_STOP_WAIT_TIME_S": str(max(1, round(submission.grace_s)))}
@@ -115,7 +142,8 @@ class RayJobs:
             "submission_id": submission.submission_id,
             "runtime_env": runtime_env,
             "metadata": submission.metadata,
-            "entrypoint_num_cpus": submission.num_cpus,
+            # what asks for nothing would run on the head node
+            "entrypoint_num_cpus": submission.num_cpus or int(not submission.num_gpus),
             "entrypoint_num_gpus": submission.num_gpus,
         }
         if submission.memory_bytes is not None:
@@ -149,22 +177,46 @@ class RayJobs:
         job = await self.get(submission_id)
         if job.node_id is None:
             return ""
-        query = f"node_id={job.node_id}&filename=job-driver-{submission_id}.log&lines={lines}"
-        answer = await self._call("GET", f"/api/v0/logs/file?{query}", statuses=(200, 404, 500), body_cap=max_bytes)
-        if answer.status != 200:  # noqa: PLR2004
-            return await self._whole_log(submission_id, max_bytes)
-        return _unframed(answer.body)
+        while True:
+            try:
+                return await self._last_lines(job.node_id, submission_id, max_bytes, lines)
+            except ClusterFailure as error:
+                if not _is_too_large(error):
+                    raise
+            if lines == 1:
+                return f"(the last line of the log is longer than {max_bytes} bytes)"
+            lines = max(1, lines // 8)
 
-    async def _whole_log(self, submission_id: str, max_bytes: int) -> str:
-        answer = await self._call("GET", f"/api/jobs/{submission_id}/logs", statuses=(200, 404), body_cap=4 * max_bytes)
-        if answer.status == 404:  # noqa: PLR2004
+    async def _last_lines(self, node_id: str, submission_id: str, max_bytes: int, lines: int) -> str:
+        query = f"node_id={quote(node_id, safe='')}&filename=job-driver-{submission_id}.log&lines={lines}"
+        answer = await self._call("GET", f"/api/v0/logs/file?{query}", statuses=(200, 404, 500), body_cap=max_bytes)
+        if answer.status == 200:  # noqa: PLR2004
+            return answer.body.decode(errors="replace")
+        whole = await self._call(
+            "GET", f"/api/jobs/{submission_id}/logs", statuses=(200, 404, 500), body_cap=4 * max_bytes
+        )
+        if whole.status == 200:  # noqa: PLR2004
+            return str(self._object(whole).get("logs") or "")[-max_bytes:]
+        if whole.status == 404 or await self._is_gone(node_id):  # noqa: PLR2004
             return ""
-        return str(self._object(answer).get("logs") or "")[-max_bytes:]
+        raise self._failure(ClusterFailureKind.UNREACHABLE, f"cannot read the log of {submission_id} now")
+
+    async def _is_gone(self, node_id: str) -> bool:
+        """Whether the node has died, and its logs with it."""
+        answer = await self._call("GET", "/api/v0/nodes?limit=10000", body_cap=8 << 20)
+        rows = self._dig(self._object(answer), "data", "result", "result")
+        if not isinstance(rows, list):
+            raise self._failure(ClusterFailureKind.BAD_RESPONSE, "sent no list of nodes")
+        return not any(self._dig(row, "node_id") == node_id and self._dig(row, "state") == "ALIVE" for row in rows)
 
     async def delete(self, submission_id: str) -> None:
         """Forget an ended submission; deleting an unknown one is no error."""
         self._check_id(submission_id)
-        await self._call("DELETE", f"/api/jobs/{submission_id}", statuses=(200, 404))
+        answer = await self._call("DELETE", f"/api/jobs/{submission_id}", statuses=(200, 404, 500))
+        if answer.status == 500:  # noqa: PLR2004
+            runs = b"non-terminal" in answer.body
+            kind = ClusterFailureKind.REFUSED if runs else ClusterFailureKind.UNREACHABLE
+            raise self._failure(kind, f"did not delete {submission_id}" + (": it has not ended" if runs else ""))
 
     async def upload(self, content: bytes) -> str:
         """Put a zip into the cluster's package store unless it is there (Ray drops unused ones)."""
@@ -201,7 +253,11 @@ class RayJobs:
                 body_cap=body_cap,
             )
         except HttpTrouble as trouble:
-            raise self._failure(ClusterFailureKind.UNREACHABLE, trouble.message) from trouble
+            # too much of an answer is an answer; none at all needs the agent to be seen again
+            large = trouble.kind == HttpTroubleKind.TOO_LARGE
+            self._agent_seen = self._agent_seen and large
+            kind = ClusterFailureKind.BAD_RESPONSE if large else ClusterFailureKind.UNREACHABLE
+            raise self._failure(kind, trouble.message) from trouble
         if answer.status in {401, 403}:
             raise self._failure(
                 ClusterFailureKind.UNAUTHORIZED, f"answered {answer.status}: the token is missing or wrong"
@@ -213,17 +269,16 @@ class RayJobs:
         return answer
 
     def _job(self, row: dict[str, Any]) -> ClusterJob:
-        try:
-            status = ClusterJobStatus(str(row["status"]).lower())
-        except (KeyError, ValueError):
-            raise self._failure(
-                ClusterFailureKind.BAD_RESPONSE, f"reports the unknown job status {row.get('status')!r}"
-            ) from None
+        told, submission_id = row.get("status"), row.get("submission_id")
+        if not isinstance(submission_id, str):
+            raise self._failure(ClusterFailureKind.BAD_RESPONSE, "describes a job without its submission id")
+        if told not in STATUSES:
+            raise self._failure(ClusterFailureKind.BAD_RESPONSE, f"reports the unknown job status {str(told)[:80]!r}")
         metadata = row.get("metadata")
         code = row.get("driver_exit_code")
         return ClusterJob(
-            submission_id=str(row["submission_id"]),
-            status=status,
+            submission_id=submission_id,
+            status=STATUSES[told],
             exit_code=code if isinstance(code, int) else None,
             error_type=row.get("error_type"),
             message=str(row.get("message") or "")[-MESSAGE_CAP:],
@@ -234,7 +289,7 @@ class RayJobs:
     def _json(self, answer: HttpAnswer) -> Any:
         try:
             return json.loads(answer.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._failure(ClusterFailureKind.BAD_RESPONSE, "sent something that is not JSON") from None
 
     def _object(self, answer: HttpAnswer) -> dict[str, Any]:
@@ -242,12 +297,6 @@ class RayJobs:
         if not isinstance(value, dict):
             raise self._failure(ClusterFailureKind.BAD_RESPONSE, "sent no JSON object")
         return value
-
-    def _object_in(self, value: dict[str, Any], key: str) -> dict[str, Any]:
-        inner = value.get(key)
-        if not isinstance(inner, dict):
-            raise self._failure(ClusterFailureKind.BAD_RESPONSE, f"sent no {key!r}")
-        return inner
 
     @staticmethod
     def _dig(value: Any, *keys: str) -> Any:
@@ -265,7 +314,5 @@ class RayJobs:
             raise BadInput(message, fix="Ray would keep a record of it that can be neither stopped nor deleted.")
 
 
-def _unframed(body: bytes) -> str:
-    """Ray's log endpoint puts a status byte ('1' or '0') before what it streams."""
-    text = body.decode(errors="replace")
-    return text[1:] if text[:1] in {"0", "1"} else text
+def _is_too_large(error: ClusterFailure) -> bool:
+    return isinstance(error.__cause__, HttpTrouble) and error.__cause__.kind == HttpTroubleKind.TOO_LARGE

@@ -103,9 +103,12 @@ def verified(path: Path) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Flush a file or a directory to the disk."""
+    """Flush a file or a directory to the disk; some shared file systems cannot sync a directory and say so."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)

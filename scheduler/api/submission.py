@@ -12,13 +12,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from lowtide.scheduler.api.answer import PROBLEMS, Daemon, actor, answer
-from lowtide.scheduler.api.jobspec import bad_input, read_job_json
+from lowtide.scheduler.api.jobspec import JobFile, bad_input, read_job_json
 from lowtide.scheduler.api.schema import Explanation, Job
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import JobSpec
 
 IDEMPOTENCY_HEADER = "idempotency-key"
 _KEY = re.compile(r"[!-~]{1,200}")
+_DATE = re.compile(r"\d{4}-?\d{2}-?\d{2}")
 JOB_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -55,8 +56,8 @@ def router(daemon: Daemon) -> APIRouter:
     )
     async def submit_job(request: Request) -> Response:
         """Submit a job. 201 is answered only after it is on disk."""
-        spec = _spec(await request.body(), daemon)
         key = _key(request)
+        spec = _spec(await request.body(), daemon, repeatable=key is not None)
         jobs = await daemon.service.submit([spec], actor=actor(request), idempotency_keys=[key])
         job = dict(jobs[0])
         created = job.pop("created", True)
@@ -75,14 +76,26 @@ def router(daemon: Daemon) -> APIRouter:
     return routes
 
 
-def _spec(body: bytes, daemon: Daemon) -> JobSpec:
+def _spec(body: bytes, daemon: Daemon, *, repeatable: bool = False) -> JobSpec:
     if not body:
         raise BadInput("the request has no body.", fix="Send the job file as JSON.")
-    spec = read_job_json(body).spec(daemon.now())
+    job = read_job_json(body)
+    if repeatable:
+        _refuse_relative_times(job)
+    spec = job.spec(daemon.now())
     if spec.working_dir is not None and not Path(spec.working_dir).is_dir():
         message = f"{spec.working_dir[:200]!r} does not exist on the daemon's machine, or is no directory"
         raise bad_input([{"field": "working_dir", "message": message}])
     return spec
+
+
+def _refuse_relative_times(job: JobFile) -> None:
+    """With a key, the same body must mean the same job whenever it comes; now+6h would not."""
+    for field in ("begin", "deadline"):
+        text = getattr(job, field)
+        if text is not None and not _DATE.match(text):
+            message = f"{text[:64]!r} means another moment at each repetition; with a key, give ISO 8601 with a zone"
+            raise bad_input([{"field": field, "message": message}])
 
 
 def _key(request: Request) -> str | None:

@@ -14,7 +14,7 @@ from lowtide.scheduler.model.errors import BadInput
 @app.command(cls=quick.Command, rich_help_panel="Grid and accounts")
 def forecast(
     ctx: typer.Context,
-    zone: Annotated[str | None, typer.Argument(metavar="[ZONE]", help="Default: the zone of the first site.")] = None,
+    zone: Annotated[str | None, typer.Argument(metavar="ZONE", help="Default: the zone of the first site.")] = None,
     zone_option: Annotated[str | None, typer.Option("--zone", metavar="ZONE", help="The same.", hidden=True)] = None,
     hours: Annotated[str, typer.Option("--hours", metavar="N", help="How far to look, up to 168.")] = "48",
     duration: Annotated[

@@ -154,7 +154,7 @@ def _order(server: Server, given: Sequence[str], word: str, told: Callable[[Json
 def _order_command(words: Sequence[str], order: str, help_text: str, told: Callable[[Json], str]) -> None:
     def give(
         ctx: typer.Context,
-        jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids, or unique names.")],
+        jobs: Annotated[list[str], typer.Argument(metavar="JOB", help="Ids, or unique names.")],
     ) -> None:
         _order(target(ctx).connect(), jobs, order, told)
 

@@ -138,14 +138,15 @@ def explain_text(plan: Json, *, decisions: int = MAX_HISTORY) -> str:
 def _plan_facts(plan: Json, job: Json | None) -> list[tuple[str, str]]:
     chosen = chosen_of(plan)
     waits = job is None or job["state"] in {"queued", "suspended"}
+    ended = job is not None and job["finished_at"] is not None
     saving = ""
-    if plan["saving_g"]:
+    if plan["saving_g"] and not ended:
         saving = f"{mass(plan['saving_g'])} ± {mass(plan['doubt_g'])} of {mass(plan['baseline_g'])}"
     return [
         ("planned start", local(chosen["start"]) if chosen and waits else ""),
-        ("planned finish", local(chosen["finish"]) if chosen else ""),
+        ("planned finish", local(chosen["finish"]) if chosen and not ended else ""),
         ("latest start", local(plan["latest_start_at"]) if plan["latest_start_at"] and waits else ""),
-        ("next review", local(plan["next_review_at"]) if plan["next_review_at"] else ""),
+        ("next review", local(plan["next_review_at"]) if plan["next_review_at"] and not ended else ""),
         ("saving", saving),
         ("site", str(job["site"]) if job and job["site"] else ""),
         ("attempts", f"{job['attempts']}, suspended {job['suspensions']} times" if job and job["attempts"] else ""),
@@ -170,7 +171,7 @@ def events_text(events: Sequence[Json]) -> str:
     rows = [
         [
             Cell(local(event["at"])),
-            Cell(event["attempt_id"] or "job"),
+            Cell(_subject(event)),
             Cell(event["to"] or NONE),
             Cell(event["actor"]),
             Cell((event["reason"] or {}).get("sentence", "")),
@@ -178,6 +179,12 @@ def events_text(events: Sequence[Json]) -> str:
         for event in events
     ]
     return table([Column("AT"), Column("OF"), Column("TO"), Column("BY"), Column("REASON", is_flexible=True)], rows)
+
+
+def _subject(event: Json) -> str:
+    """What changed: the job, or one of its attempts."""
+    attempt = event.get("attempt_id")
+    return str(attempt) if attempt and event.get("subject", "attempt") == "attempt" else "job"
 
 
 def submitted_text(job: Json, plan: Json | None) -> str:

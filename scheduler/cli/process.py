@@ -1,7 +1,7 @@
 """Starting and ending the daemon from the command line."""
 
 import os
-import subprocess
+import re
 import sys
 import time
 from pathlib import Path
@@ -19,6 +19,8 @@ READY_S = 90.0
 END_S = 60.0
 POLL_S = 0.05
 TIMEOUT_EXIT = 5
+WORDS = 1000
+CODES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class TookTooLong(LowtideError):
@@ -72,28 +74,38 @@ def run_detached(folder: Path, options: dict[str, Any]) -> Json:
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     spoken = folder / "start.log"
-    with spoken.open("wb") as log:
-        process = subprocess.Popen(
-            daemon_command(folder, options), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+    pid = _spawn(daemon_command(folder, options), spoken)
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise _ended(spoken, folder, process.returncode)
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            raise _ended(spoken, folder, os.waitstatus_to_exitcode(status))
         health = running(folder)
-        if health is not None and health["pid"] == process.pid and health["status"] != "starting":
+        if health is not None and health["pid"] == pid and health["status"] != "starting":
             return health
         time.sleep(POLL_S)
     raise TookTooLong(
-        f"the daemon (process {process.pid}) is not ready after {READY_S:.0f} s.",
+        f"the daemon (process {pid}) is not ready after {READY_S:.0f} s.",
         fix=f"It goes on starting; look in {folder / 'lowtide.log'}, or end it with: lowtide down.",
     )
 
 
+def _spawn(command: list[str], spoken: Path) -> int:
+    """Start a process in a session of its own, its words going to a file; it outlives this one."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(spoken), flags, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(command[0], command, os.environ, file_actions=files, setsid=True)
+
+
 def _ended(spoken: Path, folder: Path, code: int) -> StartFailure:
-    words = [line for line in spoken.read_text(errors="replace").splitlines() if line.strip()]
-    last = words[-1].removeprefix("lowtide: ") if words else f"it ended with code {code} and said nothing."
-    return StartFailure(f"the daemon did not start: {last}", fix=f"The log is {folder / 'lowtide.log'}.")
+    """The daemon's own last words; a person reads them, so terminal codes and all but one message are cut."""
+    said = CODES.sub("", spoken.read_text(errors="replace")).rpartition("lowtide: ")[2]
+    words = " ".join(said.split())[:WORDS] or f"it ended with code {code} and said nothing."
+    return StartFailure(f"the daemon did not start: {words}", fix=f"The log is {folder / 'lowtide.log'}.")
 
 
 def up_text(health: Json, *, already: bool) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lowtide.scheduler.cli.table import Cell, Column, styled, table
-from lowtide.scheduler.cli.words import NONE, energy, grams, local, mass, moment_of, percent, span, zone_name
+from lowtide.scheduler.cli.words import NONE, energy, grams, kwh, local, mass, moment_of, percent, span, zone_name
 
 Json = dict[str, Any]
 WIDTH = 72
@@ -138,9 +138,8 @@ def _total_row(report: Json) -> list[Cell]:
 
 def _sums(figures: Json) -> list[Cell]:
     avoided = figures["avoided_g"]
-    energy_kwh = figures["energy_kwh"]
     return [
-        Cell(NONE if energy_kwh is None else f"{energy_kwh:.3f}"),
+        Cell(kwh(figures["energy_kwh"])),
         Cell(grams(figures["emissions_g"])),
         Cell(grams(figures["baseline_emissions_g"])),
         Cell(grams(avoided), "red" if avoided is not None and avoided < 0 else ""),

@@ -18,7 +18,7 @@ OUTPUT_HELP = "table, wide, json, yaml or csv."
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FORMAT", help=OUTPUT_HELP)]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id, a unique beginning of it, or a unique name.")]
 JobsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[JOB]...", help="Ids, unique beginnings of them, or unique names.")
+    list[str] | None, typer.Argument(metavar="JOB", help="Ids, unique beginnings of them, or unique names.")
 ]
 ORDER = ("submit", "plan", "status", "explain", "logs", "cancel", "hold", "release", "suspend", "resume", "run-now")
 """The help begins with what researchers type; the rest follows as it is registered."""

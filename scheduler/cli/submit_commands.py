@@ -27,9 +27,7 @@ _JOB_PARAMETERS = (
     inspect.Parameter(
         "source",
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        default=typer.Argument(
-            None, metavar="[JOB.yaml|script.sh]", help="A job file or a script.", show_default=False
-        ),
+        default=typer.Argument(None, metavar="JOB.yaml|script.sh", help="A job file or a script.", show_default=False),
         annotation=str | None,
     ),
 )

@@ -75,6 +75,13 @@ def energy(value_kwh: float | None) -> str:
     return f"{value_kwh * KILO:.3g} Wh"
 
 
+def kwh(value_kwh: float | None) -> str:
+    """Energy without a unit, for columns headed kWh; small figures keep two digits."""
+    if value_kwh is None:
+        return NONE
+    return f"{value_kwh:.3f}" if abs(value_kwh) >= 0.01 or not value_kwh else f"{value_kwh:.2g}"  # noqa: PLR2004
+
+
 def percent(fraction: float | None) -> str:
     """A fraction as a whole percentage."""
     return NONE if fraction is None else f"{fraction:+.0%}"

@@ -56,6 +56,15 @@ def test_the_same_key_with_another_job_gives_409(api: LiveApi) -> None:
     assert answer.json["type"] == "urn:lowtide:problem:conflict"
 
 
+@pytest.mark.parametrize("when", ["now+9h", "18:00", "tomorrow18:00"])
+def test_a_key_needs_times_that_mean_the_same_when_it_is_repeated(api: LiveApi, when: str) -> None:
+    answer = api.ask("POST", "/v1/jobs", JOB | {"deadline": when}, Idempotency_Key="k1")
+    assert answer.status == 422
+    assert answer.json["errors"][0]["field"] == "deadline"
+    fixed = JOB | {"deadline": "2026-03-03T18:00:00Z"}
+    assert [api.ask("POST", "/v1/jobs", fixed, Idempotency_Key="k1").status for _ in range(2)] == [201, 200]
+
+
 @pytest.mark.parametrize("key", ["", "x" * 201, "a b"])
 def test_an_odd_idempotency_key_is_refused(api: LiveApi, key: str) -> None:
     answer = api.ask("POST", "/v1/jobs", JOB, Idempotency_Key=key)

@@ -5,12 +5,12 @@ import re
 from tests.docs.tree import ROOT, files, links, table_rows
 
 ALL = [f"INV-{number:02}" for number in range(1, 24)]
-MENTION = re.compile(r"INV-(\d\d(?:(?:, | and )\d\d)*)")
+MENTION = re.compile(r"(?:INV-|_inv)(\d\d(?:(?:, | and )\d\d)*)")
 PAGE = ROOT / "docs" / "invariants.md"
 
 
 def mentioned(text: str) -> set[str]:
-    """Every id in a text, written out or as in "INV-01, 02"."""
+    """Every id in a text, written out as in "INV-01, 02", or in the name of a test."""
     return {f"INV-{number}" for found in MENTION.findall(text) for number in re.findall(r"\d\d", found)}
 
 

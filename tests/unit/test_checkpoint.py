@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import signal
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,6 +173,20 @@ def test_a_full_disk_does_not_end_the_training(
     assert "the checkpoint could not be written" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("only_folders", "saved"), [(True, True), (False, False)])
+def test_a_file_system_that_cannot_sync_folders_will_do_but_files_must_be_synced(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, only_folders: bool, saved: bool
+) -> None:
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) or not only_folders:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    environ["LOWTIDE_CHECKPOINT_INTERVAL_S"] = "0"
+    attempt(environ, 1).save_if_asked("state")
+    assert bool(names(environ)) == saved
+
+
 def test_a_disk_that_does_not_give_back_what_was_written_is_found_at_once(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +235,32 @@ def test_an_attempt_overtaken_while_it_wrote_is_refused(environ: dict[str, str])
     with pytest.raises(checkpoint.StaleAttempt):
         attempt(environ, 1, dump=slow).save("late")
     assert names(environ) == []
+
+
+def test_an_attempt_overtaken_before_its_scratch_existed_is_refused(environ: dict[str, str]) -> None:
+    def overtaken(state: Any, path: Path) -> None:
+        checkpoint.dump_pickle(state, path)
+        (root(environ) / "fence-000002").touch()  # the claim; its sweep came too early to find this scratch
+
+    with pytest.raises(checkpoint.StaleAttempt):
+        attempt(environ, 1, dump=overtaken).save("late")
+    assert names(environ) == []
+
+
+def test_an_attempt_overtaken_right_after_its_rename_tidies_nothing(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, verified = attempt(environ, 1), directory.verified
+    session.save(1)
+    session.save(2)
+
+    def overtaken(path: Path) -> bool:
+        attempt(environ, 2)
+        return verified(path)
+
+    monkeypatch.setattr(directory, "verified", overtaken)
+    session.save(3)
+    assert len(names(environ)) == 3
 
 
 def test_an_attempt_overtaken_just_before_the_rename_is_refused(

@@ -11,13 +11,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from lowtide.scheduler.cli import submit_commands
-from lowtide.scheduler.cli.main import app
+from lowtide.scheduler.cli import main
+from lowtide.scheduler.cli.root import app
 from lowtide.scheduler.model.errors import Infeasible
 from tests.api_server import TOKEN, LiveApi, serve
 from tests.fake_service import FakeService, a_finished_job, a_job, a_reason
 
 Run = Callable[..., Result]
+assert main.COMMAND_MODULES, "importing the entry point registers the commands"
 
 
 @pytest.fixture(scope="module")
@@ -146,16 +147,15 @@ def test_explain_events_shows_the_log_of_changes(run: Run) -> None:
     assert "submitted by ada" in good(run("explain", "brain-mri-aaaa", "--events"))
 
 
-def test_explain_of_a_job_that_nobody_has_decided_on_yet_is_no_error(run: Run, api: LiveApi) -> None:
+def test_explain_of_a_job_that_nobody_has_decided_on_yet_is_no_error(
+    run: Run, api: LiveApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def sparse(job_id: str) -> dict[str, Any]:
         job = api.service.by_id[job_id]
         return {"job": job, "now": job["submitted_at"], "reason": a_reason("not_reviewed", "submitted")}
 
-    api.service.explain = sparse  # type: ignore[method-assign]  # the daemon's answer before its first decision
-    try:
-        assert "brain-mri-aaaa is queued: submitted." in good(run("explain", "brain-mri-aaaa"))
-    finally:
-        del api.service.explain  # type: ignore[method-assign]  # the class's own is back
+    monkeypatch.setattr(api.service, "explain", sparse)
+    assert "brain-mri-aaaa is queued: submitted." in good(run("explain", "brain-mri-aaaa"))
 
 
 def test_logs_are_shown_whole_by_tail_and_followed(run: Run) -> None:
@@ -323,14 +323,14 @@ def test_wait_ends_with_1_when_the_job_failed(run: Run, api: LiveApi, monkeypatc
             state="failed", reason=a_reason("exit_code", "its program exited with code 2")
         )
 
-    monkeypatch.setattr(submit_commands.time, "sleep", end)
+    monkeypatch.setattr("lowtide.scheduler.cli.submit_commands.time.sleep", end)
     result = run("submit", "-n", "x", "-W", "--parsable", "--", "false")
     assert result.exit_code == 1
     assert "x-0001 is failed: its program exited with code 2" in result.stderr
 
 
 def test_wait_gives_up_with_5(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submit_commands.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr("lowtide.scheduler.cli.submit_commands.time.sleep", lambda _seconds: None)
     result = run("submit", "-n", "x", "-W", "--timeout", "0s", "--parsable", "--", "true")
     assert result.exit_code == 5
 

@@ -1,0 +1,129 @@
+"""Starting, finding and ending the daemon, with stand-ins for its process."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lowtide.scheduler.cli import main, process
+from lowtide.scheduler.cli.root import app
+from lowtide.scheduler.model.errors import StartFailure
+from tests.api_server import LiveApi, serve
+from tests.fake_service import FakeService
+
+assert main.COMMAND_MODULES, "importing the entry point registers the commands"
+PID = 4242
+STAND_IN = """
+import http.server, json, os, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"status": "ready", "pid": os.getpid(), "url": url, "data_dir": str(folder), "sites": []})
+        self.send_response(200); self.end_headers(); self.wfile.write(body.encode())
+    def log_message(self, *words): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Health)
+url = f"http://127.0.0.1:{server.server_port}"
+(folder / "daemon.json.new").write_text(json.dumps({"url": url, "pid": os.getpid()}))
+(folder / "daemon.json.new").rename(folder / "daemon.json")
+server.serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[LiveApi]:
+    with serve(FakeService()) as served:
+        yield served
+
+
+def remember(folder: Path, url: str, pid: int = PID) -> None:
+    (folder / "daemon.json").write_text(json.dumps({"url": url, "pid": pid}))
+
+
+def replace_daemon(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    monkeypatch.setattr(process, "daemon_command", lambda folder, _options: [sys.executable, "-c", code, str(folder)])
+
+
+def test_options_that_are_not_given_are_left_to_the_daemon(tmp_path: Path) -> None:
+    command = process.daemon_command(tmp_path, {"port": 0, "config": None, "gpus": 2})
+    assert command[1:] == ["-m", process.MODULE, "--data-dir", str(tmp_path), "--port", "0", "--gpus", "2"]
+
+
+def test_a_daemon_is_found_by_its_address_and_process(live: LiveApi, tmp_path: Path) -> None:
+    remember(tmp_path, live.url)
+    health = process.running(tmp_path)
+    assert health is not None
+    assert health["pid"] == PID
+
+
+def test_another_program_on_the_port_of_a_dead_daemon_is_not_taken_for_it(live: LiveApi, tmp_path: Path) -> None:
+    remember(tmp_path, live.url, pid=1)
+    assert process.running(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pid": 1}'])
+def test_a_damaged_address_file_means_no_daemon(tmp_path: Path, text: str) -> None:
+    (tmp_path / "daemon.json").write_text(text)
+    assert process.running(tmp_path) is None
+
+
+def test_up_on_a_running_daemon_says_so_and_is_no_error(live: LiveApi, tmp_path: Path) -> None:
+    remember(tmp_path, live.url)
+    result = CliRunner().invoke(app, ["up", "--detach", "--data-dir", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "lowtide already runs." in result.stdout
+    assert "local: zone GB from recorded, 4 GPUs" in result.stdout
+
+
+def test_up_in_the_foreground_on_a_taken_data_directory_names_its_owner(live: LiveApi, tmp_path: Path) -> None:
+    remember(tmp_path, live.url)
+    result = CliRunner().invoke(app, ["up", "--data-dir", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"another daemon (process {PID}) uses the data directory {tmp_path}" in result.stderr
+
+
+def test_a_daemon_that_cannot_start_is_told_in_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "'noise\\nlowtide: \\x1b[1mthe port 8470 is\\nin use.\\x1b[0m Choose another.'"
+    replace_daemon(monkeypatch, f"import sys; sys.stderr.write({words}); sys.exit(1)")
+    with pytest.raises(StartFailure) as caught:
+        process.run_detached(tmp_path, {})
+    assert caught.value.message == "the daemon did not start: the port 8470 is in use. Choose another."
+
+
+def test_a_daemon_that_dies_without_a_word_is_told_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_daemon(monkeypatch, "raise SystemExit(7)")
+    with pytest.raises(StartFailure, match="ended with code 7 and said nothing"):
+        process.run_detached(tmp_path, {})
+
+
+def test_up_waits_until_the_daemon_is_ready_and_prints_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_daemon(monkeypatch, STAND_IN)
+    result = CliRunner().invoke(app, ["up", "--detach", "--data-dir", str(tmp_path)])
+    pid = json.loads((tmp_path / "daemon.json").read_text())["pid"]
+    try:
+        assert result.exit_code == 0, result.output
+        assert "lowtide is up." in result.stdout
+        assert f"process  {pid}" in result.stdout
+    finally:
+        os.kill(pid, 15)
+        os.waitpid(pid, 0)
+
+
+def test_up_gives_up_waiting_with_5_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_daemon(monkeypatch, "import os, sys; print(os.getpid(), flush=True); sys.stdin.read()")
+    monkeypatch.setattr(process, "READY_S", 0.0)
+    result = CliRunner().invoke(app, ["up", "--detach", "--data-dir", str(tmp_path)])
+    assert result.exit_code == 5
+    assert "lowtide down" in result.stderr
+    os.waitpid(int(result.stderr.split("(process ")[1].split(")")[0]), 0)
+
+
+def test_a_process_is_alive_or_not() -> None:
+    assert process._is_alive(os.getpid())
+    assert not process._is_alive(0)
+    assert not process._is_alive(999_999_999)

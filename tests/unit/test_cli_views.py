@@ -1,0 +1,209 @@
+"""What people read: tables, words, plans, receipts, charts."""
+
+from datetime import timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from lowtide.scheduler.cli import forecast_view, listing, plan_view, receipt_view, table, words
+from lowtide.scheduler.cli.table import Cell, Column
+from tests.fake_service import NOW, a_candidate, a_finished_job, a_job, a_plan, a_receipt, iso
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def test_columns_are_aligned_and_numbers_to_the_right() -> None:
+    text = table.table([Column("A"), Column("N", is_number=True)], [[Cell("x"), Cell("1")], [Cell("long"), Cell("22")]])
+    assert text == "A      N\nx      1\nlong  22"
+
+
+def test_the_flexible_column_gives_way_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "terminal_width", lambda: 40)
+    columns = [Column("ID"), Column("REASON", is_flexible=True), Column("N", is_number=True)]
+    lines = table.table(columns, [[Cell("a" * 10), Cell("because " * 10), Cell("1")]]).splitlines()
+    assert [len(line) for line in lines] == [40, 40]
+    assert "…" in lines[1]
+
+
+def test_control_characters_never_reach_the_terminal() -> None:
+    assert table.table([Column("A")], [[Cell("x\x1b[2Jy\nz")]]) == "A\nx [2Jy z"
+
+
+def test_there_is_no_colour_without_a_terminal_or_against_its_wish(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert table.styled("x", "red") == "x"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert table.styled("x", "red") == "\x1b[31mx\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "")
+    assert table.styled("x", "red") == "x"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (0.0, "0.000"), (0.1234, "0.123"), (5.25, "5.2"), (240.4, "240"), (-0.5, "-0.500")],
+)
+def test_grams_are_short_and_unknown_is_never_zero(value: float | None, text: str) -> None:
+    assert words.grams(value) == text
+
+
+def test_figures_carry_units() -> None:
+    assert words.mass(1234.0) == "1.23 kgCO2e"
+    assert words.mass(None) == "-"
+    assert words.energy(1.8) == "1.80 kWh"
+    assert words.energy(0.2) == "200 Wh"
+    assert words.energy(None) == "-"
+    assert words.kwh(0.0000002) == "2e-07"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "-"), (25_200, "7h"), (-5_400, "-1h30m"), (93_790, "1d2h3m"), (59, "59s")]
+)
+def test_spans_are_told_to_the_minute(seconds: float | None, text: str) -> None:
+    assert words.span(seconds) == text
+
+
+def test_a_time_in_another_offset_than_the_heading_names_its_own() -> None:
+    assert words.short("2026-03-02T09:00:00Z", "CET", BERLIN) == "02 Mar 10:00"
+    assert words.short("2026-03-30T09:00:00Z", "CET", BERLIN) == "30 Mar 11:00 CEST"
+    assert words.local("2026-03-30T09:00:00Z", BERLIN) == "Mon 30 Mar 11:00 CEST"
+
+
+def test_a_job_that_is_late_shows_negative_slack() -> None:
+    text = listing.job_table([a_job(slack_s=-600.0)], wide=False, zone=BERLIN)
+    assert "-10m" in text
+    assert "START CET" in text
+
+
+def test_state_names_what_qualifies_it() -> None:
+    assert listing.state_text(a_job(state="running", held=True, flags=["throttled"])) == "running (held, throttled)"
+
+
+def test_the_wide_table_holds_all_of_the_narrow_one() -> None:
+    narrow = listing.job_table([a_job()], wide=False).splitlines()[0]
+    wide = listing.job_table([a_job()], wide=True).splitlines()[0]
+    assert wide.startswith(narrow)
+    assert "SAVES g" in wide
+
+
+def test_of_many_candidates_now_the_chosen_and_the_best_are_shown_and_the_rest_counted() -> None:
+    many = [a_candidate(h, 800.0 - h, chosen=h == 40, note="now" if h == 0 else "") for h in range(60)]
+    plan = a_plan(None) | {"candidates": many}
+    lines = plan_view.candidates_text(plan).splitlines()
+    assert lines[-1] == "48 more were considered (-o json lists all)."
+    assert len(lines) == 1 + 12 + 1
+    assert "now" in lines[1]
+    assert sum("CHOSEN" in line for line in lines[1:]) == 1
+
+
+def test_a_plan_without_a_candidate_still_says_what_happens_and_why() -> None:
+    reason = {"code": "residency", "sentence": "may only run in FR, and no site lies there; it stays queued"}
+    text = plan_view.plan_text(a_plan(None) | {"candidates": [], "saving_g": None, "reason": reason, "grid": []})
+    assert text == "Decision: wait. Reason: may only run in FR, and no site lies there; it stays queued."
+
+
+def test_a_plan_that_starts_now_says_now() -> None:
+    plan = a_plan(None) | {"action": "start", "candidates": [a_candidate(0, 780.0, chosen=True)]}
+    assert plan_view.headline(plan).startswith("Decision: starts now at local.")
+
+
+def test_a_repeated_reason_is_told_once_from_when_it_first_held() -> None:
+    def entry(minutes: int, code: str) -> dict[str, Any]:
+        reason = {"code": code, "sentence": f"because of {code}"}
+        return {
+            "at": iso(NOW + timedelta(minutes=minutes)),
+            "plan_id": 1,
+            "action": "wait",
+            "reason": reason,
+            "saving_g": 1,
+        }
+
+    history = [entry(45, "b"), entry(30, "b"), entry(15, "b"), entry(0, "a")]
+    lines = plan_view._history(history, 8)
+    assert [line.split("wait: ")[1] for line in lines[1:]] == ["because of b", "because of a"]
+    assert "09:15" in lines[1]
+
+
+def test_an_ended_job_is_explained_without_a_future() -> None:
+    text = plan_view.explain_text(a_plan(a_finished_job()))
+    assert "next review" not in text
+    assert "planned" not in text
+
+
+def test_a_receipt_says_plainly_when_the_shift_was_worse() -> None:
+    receipt = a_receipt(a_finished_job(avoided_g=-12.0)) | {"avoided_fraction": -0.03}
+    text = receipt_view.receipt_text(receipt)
+    assert "added (shift was worse)" in text
+    assert "12.0 gCO2e  3% of it" in text
+
+
+def test_a_receipt_shows_unknown_figures_as_unknown() -> None:
+    receipt = a_receipt(a_finished_job(energy_kwh=None, emissions_g=None, baseline_emissions_g=None, avoided_g=None))
+    receipt |= dict.fromkeys(
+        (
+            "intensity_mean_g_per_kwh",
+            "baseline_intensity_g_per_kwh",
+            "avoided_fraction",
+            "accuracy",
+            "accuracy_per_kwh",
+            "pue",
+        )
+    )
+    lines = receipt_view.receipt_text(receipt).splitlines()
+    assert [line.split()[-1] for line in lines[3:7]] == ["-", "-", "-", "-"]
+
+
+def test_a_scaled_receipt_says_so() -> None:
+    assert "scaled by 600" in receipt_view.receipt_text(a_receipt(a_finished_job()) | {"scale": 600.0})
+
+
+def a_forecast(**changes: Any) -> dict[str, Any]:
+    slots = [
+        {"start": iso(NOW + timedelta(hours=h)), "end": iso(NOW + timedelta(hours=h + 1)), "g_per_kwh": 200.0 - h}
+        for h in range(24)
+    ]
+    window = {
+        "start": iso(NOW + timedelta(hours=20)),
+        "end": iso(NOW + timedelta(hours=23)),
+        "mean_g_per_kwh": 150.0,
+        "note": "best",
+    }
+    return {
+        "zone": "GB",
+        "now": iso(NOW),
+        "source": "recorded",
+        "rung": "fresh_forecast",
+        "signal": "average",
+        "basis": "generation",
+        "issued_at": iso(NOW),
+        "age_s": 60.0,
+        "attribution": "NESO",
+        "actual": [],
+        "forecast": slots,
+        "windows": [window],
+    } | changes
+
+
+def test_a_window_is_compared_with_the_forecast_for_now() -> None:
+    text = forecast_view.windows_text(a_forecast())
+    assert "-25%" in text
+    assert "best" in text
+
+
+def test_a_chart_marks_the_windows_and_fits_its_width() -> None:
+    lines = forecast_view.chart(a_forecast(), BERLIN).splitlines()
+    assert "times in CET" in lines[0]
+    assert any("███" in line for line in lines[1:-1])
+    assert max(len(line) for line in lines) <= forecast_view.CHART_WIDTH
+
+
+def test_a_zone_without_figures_says_what_that_means() -> None:
+    text = forecast_view.forecast_text(a_forecast(forecast=[], windows=[], source=None, rung="blind", age_s=None))
+    assert "jobs run at once" in text
+    assert "source   none" in text
+
+
+def test_a_chart_of_a_single_point_is_drawn() -> None:
+    point = a_forecast()["forecast"][:1]
+    assert "GB" in forecast_view.chart(a_forecast(forecast=point, windows=[]))
