@@ -45,6 +45,7 @@ def create_app(
         app.include_router(part.router(daemon))
     _publish_schema(app)
     problem.install(app)
+    app.add_middleware(submission.Shortcut, daemon=daemon)
     app.add_middleware(Gate, token=token, extra_hosts=tuple(hosts))
     app.add_middleware(problem.ErrorBoundary)
     return app

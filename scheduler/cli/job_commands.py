@@ -16,6 +16,8 @@ from lowtide.scheduler.model.errors import BadInput, LowtideError
 Json = dict[str, Any]
 OPEN_STATES = ("queued", "starting", "running", "suspending", "suspended")
 WATCH_S = 2.0
+SHOWN = 200
+"""More lines than anybody reads; keeps status quick when thousands wait."""
 CLEAR = "\x1b[H\x1b[2J"
 Name = Annotated[str | None, typer.Option("--name", "-n", metavar="NAME", help="Jobs of this name.")]
 
@@ -34,7 +36,8 @@ def status(
     check_format(output)
     server = target(ctx).connect()
     while True:
-        found = _listed(server, jobs or [], every=every, name=name, queue=queue)
+        shown = SHOWN if output in {"table", "wide"} else None
+        found = _listed(server, jobs or [], every=every, name=name, queue=queue, at_most=shown)
         if watch and sys.stdout.isatty():
             typer.echo(CLEAR, nl=False)
         _show_jobs(found, output, every=every)
@@ -43,11 +46,26 @@ def status(
         time.sleep(WATCH_S)
 
 
-def _listed(server: Server, wanted: Sequence[str], *, every: bool, name: str | None, queue: str | None) -> list[Json]:
+def _listed(
+    server: Server,
+    wanted: Sequence[str],
+    *,
+    every: bool,
+    name: str | None,
+    queue: str | None,
+    at_most: int | None = None,
+) -> list[Json]:
+    """The jobs that were asked for; a person gets the newest ``at_most`` and is told when there are more."""
     if wanted:
         return [server.get(f"/v1/jobs/{resolve(server, one)}") for one in wanted]
     states = None if every else list(OPEN_STATES)
-    return server.items("/v1/jobs", state=states, name=name, queue=queue, limit=PAGE)
+    if at_most is None:
+        return server.items("/v1/jobs", state=states, name=name, queue=queue, limit=PAGE)
+    page = server.get("/v1/jobs", state=states, name=name, queue=queue, limit=at_most)
+    if page["next"] is not None:
+        warn(f"Only the newest {at_most} jobs are shown; -o json, yaml or csv lists all.")
+    found: list[Json] = page["items"]
+    return found
 
 
 def _show_jobs(jobs: list[Json], output: str, *, every: bool) -> None:

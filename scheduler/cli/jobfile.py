@@ -141,7 +141,7 @@ def read_yaml(path: Path, text: str) -> Json:
         raise BadInput(message, fix="Mend the file; lowtide plan checks it without submitting.") from None
     if not isinstance(found, dict):
         message = f"{path} holds {type(found).__name__}, expected keys such as 'name:' and 'entrypoint:'."
-        raise BadInput(message, fix="See docs/job-file.md for the keys.")
+        raise BadInput(message, fix="The schema JobFile in the daemon's /v1/openapi.json describes every key.")
     return {str(key): value for key, value in found.items()}
 
 

@@ -158,7 +158,7 @@ def end(server: str | None, directory: str | None, folder: Path, *, keep_cluster
             message = f"the daemon at {daemon.url} was told to end and still runs after {END_S:.0f} s."
             raise TookTooLong(message, fix=f"Look in {folder / 'lowtide.log'}.")
         time.sleep(POLL_S)
-    kept = "The local cluster and its jobs go on." if keep_cluster else "The local cluster has been ended."
+    kept = "The local cluster and its jobs go on." if keep_cluster else "A private local cluster is ended with it."
     say(f"lowtide is down. {kept} Accepted jobs are kept and go on at the next start.")
 
 

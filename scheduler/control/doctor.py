@@ -4,8 +4,7 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
-import pynvml
-
+from lowtide.connectors.power import nvml, rapl
 from lowtide.scheduler.control.clock import Clock
 from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.sites import SiteRuntime
@@ -25,7 +24,7 @@ async def findings(settings: Settings, sites: dict[str, SiteRuntime], grid: Grid
     told = [_finding("lowtide", "ok", f"version {version('lowtide')}"), _disk(settings.data_dir), _clock(clock)]
     for runtime in sites.values():
         told += [await _site(runtime), _zone(runtime, grid)]
-    return [*told, gpu_finding(), rapl_finding(Path("/sys/class/powercap"))]
+    return [*told, gpu_finding(nvml.read()), cpu_finding(rapl.look())]
 
 
 def _disk(data_dir: Path) -> Json:
@@ -66,43 +65,25 @@ def _zone(runtime: SiteRuntime, grid: GridWatch) -> Json:
     return _finding(name, "ok", f"zone {state.zone} from {series.source} ({kind})")
 
 
-def gpu_finding() -> Json:
+def gpu_finding(found: nvml.Gpus) -> Json:
     """What NVML says of this machine's GPUs."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        detail = f"no NVIDIA GPU can be read here ({error}); GPU energy is measured on the nodes that have one"
+    if not found.gpus:
+        why = found.absence or "NVML sees none"
+        detail = f"no NVIDIA GPU can be read here ({why}); GPU energy is measured on the nodes that have one"
         return _finding("gpu energy", "ok", detail)
-    try:
-        return _gpu_counters()
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _gpu_counters() -> Json:
-    names, without = [], []
-    for index in range(pynvml.nvmlDeviceGetCount()):
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        names.append(str(pynvml.nvmlDeviceGetName(handle)))
-        try:
-            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-        except pynvml.NVMLError:
-            without.append(str(index))
+    without = [gpu.uuid for gpu in found.gpus if not gpu.has_energy_counter]
     if without:
         detail = f"GPU {', '.join(without)} has no energy counter (it came with Volta)"
         return _finding("gpu energy", "warn", detail, "Declare power_w for jobs on it.")
-    return _finding("gpu energy", "ok", f"{len(names)} GPU(s) with an energy counter: {', '.join(sorted(set(names)))}")
+    names = ", ".join(sorted({gpu.name for gpu in found.gpus}))
+    return _finding("gpu energy", "ok", f"{len(found.gpus)} GPU(s) with an energy counter: {names}")
 
 
-def rapl_finding(root: Path) -> Json:
+def cpu_finding(found: rapl.Rapl) -> Json:
     """Whether CPU energy can be measured here."""
-    counters = sorted(root.glob("intel-rapl:*/energy_uj"))
-    try:
-        for counter in counters:
-            counter.read_text()
-    except OSError:
+    if not found.packages:
+        return _finding("cpu energy", "warn", "no RAPL here: CPU energy is modelled from CPU time")
+    if not found.readable:
         fix = "Give the jobs' user read access to /sys/class/powercap/*/energy_uj to measure it."
         return _finding("cpu energy", "warn", "RAPL is there but not readable: CPU energy is modelled", fix)
-    if not counters:
-        return _finding("cpu energy", "warn", "no RAPL here: CPU energy is modelled from CPU time")
-    return _finding("cpu energy", "ok", f"{len(counters)} RAPL package(s) can be read")
+    return _finding("cpu energy", "ok", f"{found.packages} RAPL package(s) can be read")
