@@ -88,7 +88,7 @@ class LocalRay:
         """
         found = self._read()
         if found is not None:
-            if self._lives(found) and await self._healthy(found.url, patience_s=ADOPT_S):
+            if _has_head(found) and await self._healthy(found.url, patience_s=ADOPT_S):
                 return found.url
             await asyncio.to_thread(self.stop)
         for _ in range(START_TRIES - 1):
@@ -135,6 +135,8 @@ class LocalRay:
         deadline = time.monotonic() + START_S
         while process.poll() is None:
             if time.monotonic() > deadline:
+                process.kill()
+                process.wait()
                 raise self._refused(f"did not start within {START_S:.0f} s", log_path)
             await asyncio.sleep(0.1)
         if process.returncode != 0:
@@ -274,6 +276,15 @@ def _tagged(tag: str) -> list[tuple[psutil.Process, dict[str, str]]]:
         if environ.get(TAG) == tag and process.pid != os.getpid():
             found.append((process, environ))
     return found
+
+
+def _has_head(found: Found) -> bool:
+    """Whether the control store runs; without it the cluster cannot come back, whatever else is left of it."""
+    for process, _ in _tagged(found.tag):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.name() == "gcs_server":
+                return True
+    return False
 
 
 def _is_rays_own(process: psutil.Process) -> bool:

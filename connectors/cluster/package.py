@@ -38,33 +38,44 @@ def working_dir_package(path: Path, max_bytes: int) -> bytes:
     if not path.is_dir():
         message = f"the working directory {path} does not exist or is no directory."
         raise BadInput(message, fix="Give an existing directory with --workdir, or --no-workdir for none.")
-    files = {str(found.relative_to(path)): found for found in _walk(path)}
-    sizes = {name: found.stat().st_size for name, found in files.items()}
-    if sum(sizes.values()) > max_bytes:
-        largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
-        told = ", ".join(f"{name} ({sizes[name] / MIB:.0f} MiB)" for name in largest)
-        total_mib, cap_mib = sum(sizes.values()) / MIB, max_bytes / MIB
-        message = (
-            f"the working directory {path} holds {total_mib:.0f} MiB, more than {cap_mib:.0f} MiB. Largest: {told}."
-        )
-        raise TooLarge(message, fix="Keep data outside it, or give --no-workdir and absolute paths.")
     try:
+        files = {str(found.relative_to(path)): found for found in _walk(path)}
+        _check_size(path, files, max_bytes)
         return _zip(files)
     except OSError as error:
         message = f"{error.filename} in the working directory cannot be read: {error.strerror}."
         raise BadInput(message, fix="Make it readable or leave it out.") from error
+    except UnicodeEncodeError as error:
+        message = f"a name in the working directory is not UTF-8: {error.object!r}."
+        raise BadInput(message, fix="Rename it or leave it out.") from error
+
+
+def _check_size(path: Path, files: dict[str, Path], max_bytes: int) -> None:
+    sizes = {name: found.stat().st_size for name, found in files.items()}
+    if sum(sizes.values()) <= max_bytes:
+        return
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
+    told = ", ".join(f"{name} ({sizes[name] / MIB:.0f} MiB)" for name in largest)
+    total_mib, cap_mib = sum(sizes.values()) / MIB, max_bytes / MIB
+    message = f"the working directory {path} holds {total_mib:.0f} MiB, more than {cap_mib:.0f} MiB. Largest: {told}."
+    raise TooLarge(message, fix="Keep data outside it, or give --no-workdir and absolute paths.")
 
 
 def _walk(root: Path) -> Iterator[Path]:
     """Files below ``root``, not through links that lead outside it."""
     real_root = root.resolve()
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root, onerror=_refuse):
         folders[:] = sorted(name for name in folders if name not in SKIPPED)
         for name in sorted(names):
             found = Path(folder) / name
             inside = found.resolve().is_relative_to(real_root)
             if inside and found.is_file() and not name.endswith(".pyc"):
                 yield found
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be read is told, not left out in silence."""
+    raise error
 
 
 def _zip(files: dict[str, Path]) -> bytes:

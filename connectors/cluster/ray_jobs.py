@@ -27,6 +27,8 @@ STATUSES = {status.upper(): status for status in ClusterJobStatus if status != C
 LIST_CAP = 64 << 20
 RUNNER = "lowtide.connectors.jobside.runner"
 FENCE = "lowtide_fence"
+ARGV = "LOWTIDE_ARGV"
+"""JSON, so its dollars can be written as escapes."""
 NO_AGENT = b"No available agent"
 AGENT_REFUSED = "status code 400"
 """In a 500 of the head: its agent has judged the submission and kept no record of it."""
@@ -130,6 +132,8 @@ class RayJobs:
 
     def _order(self, submission: Submission) -> dict[str, object]:
         environment = {**submission.env, "RAY_JOB_STOP_WAIT_TIME_S": str(max(1, round(submission.grace_s)))}
+        if ARGV in environment:  # Ray replaces $X and ${X} in values by what the node has of that name
+            environment[ARGV] = environment[ARGV].replace("$", "\\u0024")
         if not submission.num_gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ""  # Ray would show every GPU to a job that asked for none
         runtime_env: dict[str, object] = {**submission.runtime_env, "env_vars": environment}
@@ -272,13 +276,14 @@ class RayJobs:
         told, submission_id = row.get("status"), row.get("submission_id")
         if not isinstance(submission_id, str):
             raise self._failure(ClusterFailureKind.BAD_RESPONSE, "describes a job without its submission id")
-        if told not in STATUSES:
+        status = STATUSES.get(str(told))
+        if status is None:
             raise self._failure(ClusterFailureKind.BAD_RESPONSE, f"reports the unknown job status {str(told)[:80]!r}")
         metadata = row.get("metadata")
         code = row.get("driver_exit_code")
         return ClusterJob(
             submission_id=submission_id,
-            status=STATUSES[told],
+            status=status,
             exit_code=code if isinstance(code, int) else None,
             error_type=row.get("error_type"),
             message=str(row.get("message") or "")[-MESSAGE_CAP:],

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lowtide.scheduler.api.jobspec import bad_input, field_errors
+from lowtide.scheduler.api.field_error import bad_input, field_errors
 from lowtide.scheduler.api.schema import Problem
 from lowtide.scheduler.api.service_like import ServiceLike
 from lowtide.scheduler.model.errors import BadInput
@@ -66,7 +66,7 @@ async def read_body(request: Request, model: type[Body]) -> Body:
     try:
         return model.model_validate_json(body or b"{}")
     except ValidationError as error:
-        raise bad_input(field_errors(error)) from None
+        raise bad_input(field_errors(error, model)) from None
 
 
 def known_states(given: list[str]) -> tuple[str, ...]:

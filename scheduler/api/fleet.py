@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from lowtide.scheduler.api.answer import PROBLEMS, Daemon, answer, items, known_id, read_body
-from lowtide.scheduler.api.jobspec import bad_input
+from lowtide.scheduler.api.field_error import bad_input
 from lowtide.scheduler.api.schema import Forecast, Health, ItemList, Report, Shutdown
 from lowtide.scheduler.model.quantity import duration_s as read_duration
 

@@ -16,7 +16,7 @@ from lowtide.scheduler.api.answer import (
     known_states,
     read_body,
 )
-from lowtide.scheduler.api.jobspec import bad_input
+from lowtide.scheduler.api.field_error import bad_input
 from lowtide.scheduler.api.schema import EventList, Explanation, Job, JobList, Receipt, RunNow
 
 MAX_PAGE = 5000

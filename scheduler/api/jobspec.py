@@ -4,7 +4,6 @@ Unknown keys are refused with the nearest known one. Relative times are resolved
 is passed in; a clock time without a zone is UTC here (the command line fills in the local zone).
 """
 
-import difflib
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -23,7 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from lowtide.scheduler.model.errors import BadInput, Infeasible
+from lowtide.scheduler.api.field_error import bad_input, field_errors
+from lowtide.scheduler.model.errors import Infeasible
 from lowtide.scheduler.model.job import ID_PATTERN, JobSpec, Resources, Urgency
 from lowtide.scheduler.model.quantity import (
     DURATION_HELP,
@@ -310,17 +310,6 @@ def _shown(at: datetime) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def bad_input(errors: list[dict[str, str]]) -> BadInput:
-    """One error from a list of ``{"field", "message"}``."""
-    told = "; ".join(f"{e['field']}: {e['message']}" for e in errors[:5])
-    more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""  # noqa: PLR2004 - enough to act on
-    return BadInput(
-        f"the job cannot be taken: {told}{more}.",
-        fix="Mend these fields and submit again; nothing was accepted.",
-        details={"errors": errors},
-    )
-
-
 def read_job_json(body: bytes) -> JobFile:
     """The job in a request body.
 
@@ -331,7 +320,7 @@ def read_job_json(body: bytes) -> JobFile:
     try:
         return JobFile.model_validate_json(body)
     except ValidationError as error:
-        raise bad_input(field_errors(error)) from None
+        raise bad_input(field_errors(error, JobFile)) from None
 
 
 def read_job(values: Mapping[str, Any]) -> JobFile:
@@ -339,32 +328,4 @@ def read_job(values: Mapping[str, Any]) -> JobFile:
     try:
         return JobFile.model_validate(values)
     except ValidationError as error:
-        raise bad_input(field_errors(error)) from None
-
-
-def field_errors(error: ValidationError) -> list[dict[str, str]]:
-    """Each wrong field with its path and a sentence; values are never repeated in full."""
-    found = error.errors(include_url=False, include_context=False)
-    # A list with a wrong item is also reported as too short; the item says it all.
-    parents = {one["loc"][:depth] for one in found for depth in range(1, len(one["loc"]))}
-    return [_field_error(one) for one in found if one["loc"] not in parents][:50]
-
-
-def _field_error(one: Any) -> dict[str, str]:
-    path = ".".join(str(part)[:80] for part in one["loc"])
-    if one["type"] == "extra_forbidden":
-        return {"field": path, "message": _unknown_key(one["loc"])}
-    message = str(one["msg"]).removeprefix("Value error, ")
-    return {"field": path or "job", "message": message[:500]}
-
-
-def _unknown_key(path: tuple[int | str, ...]) -> str:
-    parents: dict[tuple[int | str, ...], type[BaseModel]] = {
-        (): JobFile,
-        ("resources",): ResourcesFile,
-        ("elastic",): ElasticFile,
-    }
-    known = list(parents[path[:-1]].model_fields)
-    near = difflib.get_close_matches(str(path[-1]), known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(sorted(known))}"
-    return f"unknown key; {hint}"
+        raise bad_input(field_errors(error, JobFile)) from None

@@ -13,7 +13,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from lowtide.scheduler.api.answer import PROBLEMS, Daemon, actor, answer
-from lowtide.scheduler.api.jobspec import JobFile, bad_input, read_job_json
+from lowtide.scheduler.api.field_error import bad_input
+from lowtide.scheduler.api.jobspec import JobFile, read_job_json
 from lowtide.scheduler.api.schema import Explanation, Job
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import JobSpec

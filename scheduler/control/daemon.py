@@ -159,7 +159,10 @@ def set_up_log(data_dir: Path, level: str, *, foreground: bool) -> None:
     render: structlog.typing.Processor = structlog.processors.JSONRenderer()
     target: TextIO = (data_dir / "lowtide.log").open("a", buffering=1)
     if foreground:
-        render, target = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()), sys.stderr
+        # plain tracebacks: pretty ones show local variables, and a local variable may be the token
+        plain = structlog.dev.plain_traceback
+        render = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+        target = sys.stderr
     structlog.configure(
         processors=[structlog.processors.add_log_level, stamped, structlog.processors.format_exc_info, render],
         logger_factory=structlog.WriteLoggerFactory(file=target),

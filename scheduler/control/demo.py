@@ -34,8 +34,8 @@ from lowtide.scheduler.model.errors import StartFailure
 
 RATE = 600.0
 """1 s of the demo is 10 min of the grid: a day passes in 144 s."""
-START = datetime.fromisoformat("2023-03-23T14:50:00+00:00")
-"""Before an evening peak and a windy night: 70 g/kWh now, 120 in the evening, 60 in the early morning."""
+START = datetime.fromisoformat("2023-03-22T15:45:00+00:00")
+"""Before an evening peak and a windy night: 80 g/kWh now, 97 at six, 53 from midnight on."""
 GPUS, CPUS = 4, 6
 LIMIT_S = 170.0
 Json = dict[str, Any]
@@ -67,16 +67,16 @@ ACTS = (
         _spec(
             "brain-mri",
             "brain_mri.py",
-            18,
+            22,
             queue="greenest",
-            duration="4h",
-            patience="15h",
+            duration="5h",
+            patience="13h",
             interruptible=True,
             checkpoint_interval="1h",
         ),
     ),
-    Act(0.5, "imaging", _spec("ct-tissue", "ct_tissue.py", 9, queue="research", duration="150m", patience="15h")),
-    Act(1.0, "genomics", _spec("er-status", "er_status.py", 8, queue="research", duration="2h", patience="14h")),
+    Act(0.5, "imaging", _spec("ct-tissue", "ct_tissue.py", 9, queue="research", duration="150m", patience="12h")),
+    Act(1.0, "genomics", _spec("er-status", "er_status.py", 8, queue="research", duration="2h", patience="12h")),
     Act(2.0, "clinical", _spec("relapse-clinical", "relapse_clinical.py", 7, queue="clinical", duration="100m")),
     Act(
         3.0,

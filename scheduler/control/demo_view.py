@@ -80,18 +80,19 @@ def _chart(now: datetime, outlook: Json, width: int) -> str:
     def hours(stamp: str) -> float:
         return (datetime.fromisoformat(stamp) - now) / timedelta(hours=1)
 
-    plotext.clear_figure()
-    plotext.plotsize(min(width, 100), 14)
-    plotext.theme("clear")
-    actual, ahead = outlook["actual"], outlook["forecast"]
-    if actual:
-        plotext.plot([hours(p["start"]) for p in actual], [p["g_per_kwh"] for p in actual], label="recorded")
-    if ahead:
-        plotext.plot([hours(p["start"]) for p in ahead], [p["g_per_kwh"] for p in ahead], label="forecast")
-    plotext.vline(0)
-    plotext.title(f"Great Britain, g CO2/kWh, {now:%a %d %b %Y %H:%M} UTC (1 s = 10 min)")
-    plotext.xlabel("hours from now")
-    return str(plotext.build())
+    figure = plotext.figure
+    figure.clear()
+    figure.theme("simple")
+    figure.plot_size(min(width, 100), 14)
+    for key, marker in (("actual", "hd"), ("forecast", "dot")):
+        if outlook[key]:
+            signal = figure.signal(
+                [hours(p["start"]) for p in outlook[key]], [p["g_per_kwh"] for p in outlook[key]], marker=marker
+            )
+            signal.lines()
+            figure.draw(signal)
+    figure.title(f"Great Britain, g CO2/kWh, {now:%a %d %b %Y %H:%M} UTC: recorded up to now (0 h), then the forecast")
+    return str(figure.build()).rstrip()
 
 
 def _table(now: datetime, jobs: list[Json]) -> Table:

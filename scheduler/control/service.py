@@ -41,6 +41,21 @@ ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"
 """No 0, 1, i, l, o, u: ids are read out and typed."""
 
 
+UNDECIDED: Json = {
+    "action": None,
+    "next_review_at": None,
+    "baseline_g": None,
+    "saving_g": None,
+    "doubt_g": None,
+    "latest_start_at": None,
+    "would_start_now_if": [],
+    "candidates": [],
+    "grid": [],
+    "history": [],
+}
+"""What explain says of a job that no cycle has seen yet."""
+
+
 class Service:
     """Everything behind /v1."""
 
@@ -218,14 +233,7 @@ class Service:
         if latest is not None:
             return explain(latest[0], latest[1], job=told, history=history)
         if not stored:
-            return {
-                "job": told,
-                "now": stamp(self._clock.now()),
-                "reason": told["reason"],
-                "history": [],
-                "candidates": [],
-                "grid": [],
-            }
+            return {**UNDECIDED, "job": told, "now": stamp(self._clock.now()), "reason": told["reason"]}
         last = stored[0]
         return {
             **last["data"],

@@ -1,10 +1,15 @@
 """The routes about jobs, over a real server."""
 
+import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
-from lowtide.scheduler.api import schema
+from lowtide.scheduler.api import schema, submission
+from lowtide.scheduler.api.answer import Daemon
 from lowtide.scheduler.model.errors import Infeasible, StoreFailure
 from tests.api_server import LiveApi, serve
 from tests.fake_service import FakeService, a_finished_job, a_job
@@ -31,6 +36,22 @@ def test_a_job_is_accepted_with_201_and_has_the_documented_shape(api: LiveApi) -
     assert "created" not in answer.json
     assert api.service.actors == ["ada"]
     assert api.service.specs[0].duration_s == 10_800
+
+
+def test_the_shortcut_and_the_documented_route_of_submit_give_the_same(api: LiveApi) -> None:
+    app = FastAPI()
+    now = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+    app.include_router(submission.router(Daemon(api.service, metrics=bytes, now=lambda: now)))
+
+    async def ask_route() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.post("/v1/jobs", json=JOB)
+
+    by_route = asyncio.run(ask_route())
+    by_shortcut = api.ask("POST", "/v1/jobs", JOB)
+    assert by_route.status_code == by_shortcut.status == 201
+    assert by_route.json() | {"id": ""} == by_shortcut.json | {"id": ""}
 
 
 def test_the_actor_is_api_when_nobody_says_who_and_never_holds_odd_characters(api: LiveApi) -> None:

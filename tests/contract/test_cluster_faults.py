@@ -138,6 +138,15 @@ def test_a_submission_is_a_plain_command_with_its_resources_and_grace() -> None:
     assert "Mozilla" not in head.headers[0]["user-agent"]
 
 
+def test_ray_finds_no_variable_to_replace_in_the_arguments() -> None:
+    argv = ["sh", "-c", "echo $HOME ${X}"]
+    order = Submission("x", tuple(argv), {"LOWTIDE_ARGV": json.dumps(argv)}, num_cpus=1, num_gpus=0)
+    _, head = ask({"POST /api/jobs/": (200, {"submission_id": "x"})}, lambda c: c.submit(order))
+    sent = json.loads(head.bodies[0])["runtime_env"]["env_vars"]["LOWTIDE_ARGV"]
+    assert "$" not in sent
+    assert json.loads(sent) == argv
+
+
 # ---- answers that cannot be believed ----
 
 
@@ -256,12 +265,12 @@ def test_a_log_is_given_up_only_when_its_node_has_died(state: str, lost: object)
 
 
 def test_an_upload_is_sent_only_when_it_is_not_there() -> None:
-    name = "/api/packages/gcs/_ray_pkg_315f5bdb76d078c4.zip"
-    _, head = ask({f"GET {name}": (200, b""), f"PUT {name}": (200, b"")}, lambda c: c.upload(b"x"))
-    assert [path.split()[0] for path in head.asked] == ["GET"]
-    outcome, head = ask({f"PUT {name}": (200, b"")}, lambda c: c.upload(b""))
-    assert isinstance(outcome, ClusterFailure)
-    assert head.asked[0].startswith("GET ")
+    path = "/api/packages/gcs/_ray_pkg_2d711642b726b044.zip"
+    there, not_there = {f"GET {path}": (200, b"")}, {f"PUT {path}": (200, b"")}
+    for answers, asked in ((there, [f"GET {path}"]), (not_there, [f"GET {path}", f"PUT {path}"])):
+        uri, head = ask(answers, lambda c: c.upload(b"x"))
+        assert uri == "gcs://_ray_pkg_2d711642b726b044.zip"
+        assert head.asked == asked
 
 
 def test_deleting_what_runs_is_refused_and_other_trouble_is_not_called_so() -> None:

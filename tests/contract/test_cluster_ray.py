@@ -93,9 +93,9 @@ def test_a_job_that_asks_for_gpus_is_shown_as_many(ray_url: str, uri: str) -> No
 
 
 def test_no_character_of_an_argument_meets_a_shell(ray_url: str, uri: str) -> None:
-    argument = "$HOME `id` \"q\" 'q' ; & | > \\ \n ü"
+    argument = "$HOME ${HOME} ${NOT_THERE} $$ `id` \"q\" 'q' ; & | > \\ \n ü"
     argv = [sys.executable, "-c", "import sys; print('GOT', ascii(sys.argv[1]))", argument]
-    assert f"GOT {ascii(argument)}\n" in run_to_its_log(ray_url, program("quoting", argv, "f", uri))
+    assert f"GOT {argument!a}\n" in run_to_its_log(ray_url, program("quoting", argv, "f", uri))
 
 
 def test_the_first_character_of_a_log_is_kept_and_an_overlong_log_still_gives_its_end(ray_url: str, uri: str) -> None:

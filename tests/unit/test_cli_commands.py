@@ -110,6 +110,28 @@ def test_an_empty_queue_says_what_to_do(run: Run, api: LiveApi) -> None:
     assert json.loads(good(run("status", "-o", "json"))) == []
 
 
+def test_of_thousands_of_jobs_a_person_gets_the_newest_and_a_program_gets_all(run: Run, api: LiveApi) -> None:
+    api.service.reset(*[a_job(f"many-{n:04d}") for n in range(1_201)])
+    result = run("status")
+    assert len(good(result).splitlines()) == 1 + 200
+    assert "Only the newest 200 jobs are shown" in result.stderr
+    assert len(json.loads(good(run("status", "-o", "json")))) == 1_201
+
+
+def test_watch_shows_the_list_again_until_it_is_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = []
+
+    def pause(_seconds: float) -> None:
+        rounds.append(1)
+        if len(rounds) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("lowtide.scheduler.cli.job_commands.time.sleep", pause)
+    result = run("status", "-w")
+    assert result.stdout.count("brain-mri-aaaa") == 2
+    assert "Traceback" not in result.output
+
+
 # ---- naming a job ----
 
 
