@@ -1,4 +1,4 @@
-"""The daemon's settings: defaults, a YAML file, environment variables ``LOWTIDE_*`` and flags, later ones win.
+"""The daemon's settings: defaults, a YAML file and flags, later ones win.
 
 Unknown keys are refused with the nearest known key; nothing here opens a socket or a file of data.
 """

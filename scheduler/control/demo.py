@@ -255,7 +255,7 @@ def examples() -> Path:
     spec = importlib.util.find_spec("lowtide.examples")
     if spec is None or not spec.submodule_search_locations:
         raise StartFailure("the example scripts are not installed.", fix="Install lowtide[demo] again.")
-    missing = [m for m in ("sklearn", "nibabel", "pydicom") if importlib.util.find_spec(m) is None]
+    missing = [m for m in ("sklearn", "nibabel", "pydicom", "sksurv") if importlib.util.find_spec(m) is None]
     if missing:
         raise StartFailure(f"the demo needs {', '.join(missing)}.", fix='Run: pip install "lowtide[demo]"')
     return Path(next(iter(spec.submodule_search_locations)))

@@ -59,11 +59,11 @@ def readings(
 ) -> list[Reading]:
     """The cumulative curve of one component on the clock; a counter that falls back adds nothing.
 
-    Duplicates and disorder change nothing: samples are sorted by time first.
+    Duplicates and disorder change nothing: samples are sorted by time and value first.
     """
     curve = [Reading(start, 0.0)]
     last_raw_j = total_j = 0.0
-    for sample in sorted(samples, key=lambda s: s.wall_s):
+    for sample in sorted(samples, key=lambda s: (s.wall_s, sorted(s.energy_j.items()))):
         raw_j = sample.energy_j.get(component)
         moment = from_wall(sample.wall_s)
         if raw_j is None or moment <= curve[-1].at:
