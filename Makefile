@@ -1,6 +1,6 @@
 # What can be done here; `make help` lists it. Everything runs in .venv, which is made when it is missing.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint check format bench golden lock clean
+.PHONY: help venv demo test lint check format bench golden picture lock clean
 BIN := .venv/bin
 PYTEST_ARGS ?=
 
@@ -34,6 +34,9 @@ bench: venv ## measure; results go to standard output
 golden: venv ## write the golden files anew; read the diff
 	LOWTIDE_GOLDEN=1 $(BIN)/pytest -m golden
 	git --no-pager diff --stat -- tests/golden docs
+
+picture: venv ## play the demo and draw docs/demo.svg, the picture of the README
+	$(BIN)/python scripts/picture.py
 
 lock: ## choose the newest allowed packages and write requirements.lock (needs uv and the network)
 	@./scripts/lock.sh

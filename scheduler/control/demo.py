@@ -32,10 +32,11 @@ from lowtide.scheduler.control.demo_view import View
 from lowtide.scheduler.model.cluster import ClusterJobStatus, Submission
 from lowtide.scheduler.model.errors import StartFailure
 
-RATE = 600.0
-"""1 s of the demo is 10 min of the grid: a day passes in 144 s."""
-START = datetime.fromisoformat("2023-03-22T15:45:00+00:00")
-"""Before an evening peak and a windy night: 80 g/kWh now, 97 at six, 53 from midnight on."""
+RATE = 450.0
+"""1 s of the demo is 7.5 min of the grid: slow enough that starting a process is not what most of a job's time is."""
+START = datetime.fromisoformat("2023-03-28T12:15:00+00:00")
+"""Before an evening peak and a cleaner night: 139 g/kWh now, 164 at six, 110 from ten on. Every start from noon to
+one o'clock gives the same story, so that a slow machine does not change it."""
 GPUS, CPUS = 4, 6
 LIMIT_S = 170.0
 Json = dict[str, Any]
@@ -67,21 +68,21 @@ ACTS = (
         _spec(
             "brain-mri",
             "brain_mri.py",
-            22,
+            26,
             queue="greenest",
-            duration="5h",
+            duration="270m",
             patience="13h",
             interruptible=True,
             checkpoint_interval="1h",
         ),
     ),
-    Act(0.5, "imaging", _spec("ct-tissue", "ct_tissue.py", 9, queue="research", duration="150m", patience="12h")),
-    Act(1.0, "genomics", _spec("er-status", "er_status.py", 8, queue="research", duration="2h", patience="12h")),
-    Act(2.0, "clinical", _spec("relapse-clinical", "relapse_clinical.py", 7, queue="clinical", duration="100m")),
+    Act(3.0, "imaging", _spec("ct-tissue", "ct_tissue.py", 12, queue="research", duration="150m", patience="12h")),
+    Act(3.5, "genomics", _spec("er-status", "er_status.py", 9, queue="research", duration="2h", patience="12h")),
+    Act(4.5, "clinical", _spec("relapse-clinical", "relapse_clinical.py", 7, queue="clinical", duration="100m")),
     Act(
-        3.0,
+        5.5,
         "genomics",
-        _spec("metastasis-risk", "metastasis_risk.py", 7, queue="research", duration="100m", deadline="now+2h"),
+        _spec("metastasis-risk", "metastasis_risk.py", 7, queue="research", duration="150m", deadline="now+3h"),
     ),
 )
 SETTINGS: Json = {
