@@ -35,7 +35,7 @@ from lowtide.connectors.jobside import directory, record
 from lowtide.connectors.jobside.directory import SCRATCH, STATE
 
 KEEP = 2
-SUSPEND_FLAG, SUSPENDED_MARK, RESULTS = "suspend", "suspended", "results.json"
+SUSPEND_FLAG, SUSPENDED_MARK, FINISHED_MARK, RESULTS = "suspend", "suspended", "finished", "results.json"
 FLAG_WAIT_S = 0.5
 """How long a forked worker that gets SIGTERM waits for the suspend flag before it dies of the signal. The
 cluster signals the runner first and every descendant within milliseconds of it."""
@@ -91,7 +91,7 @@ class Session:
         self._root = Path(root) if root else None
         self._control = Path(control) if control else None
         self._saved_at_s = elapsed()
-        self._asked = False
+        self._asked = self._told = False
         self._pid = os.getpid()
         self._damaged: set[Path] = set()
         self._replaced: Any = None
@@ -107,14 +107,27 @@ class Session:
         """Give SIGTERM back to whom it belonged, unless a stop is under way: a second signal must not hurt it."""
         in_main = threading.current_thread() is threading.main_thread()
         ours = in_main and signal.getsignal(signal.SIGTERM) is self._handler
-        if ours and not self.asked:
+        if ours and not self._is_asked():
             signal.signal(signal.SIGTERM, self._replaced)
+
+    def finish(self) -> None:
+        """Tell the runner that the script ran to its end, so that a stop on the way cut nothing short.
+
+        A script that was told of the stop may have left early for it: of that one nothing is claimed.
+        """
+        if self._control is not None and not self._told and os.getpid() == self._pid:
+            with contextlib.suppress(OSError):  # a full disk: the work then counts as not proved to be whole
+                (self._control / FINISHED_MARK).touch()
 
     # ---- asking ----
 
     @property
     def asked(self) -> bool:
         """Whether lowtide wants this job to save and stop now."""
+        self._told = self._is_asked()
+        return self._told
+
+    def _is_asked(self) -> bool:
         if self._control is not None:
             self._watch()
             self._asked = self._asked or (self._control / SUSPEND_FLAG).exists()
@@ -168,7 +181,7 @@ class Session:
         """
         if self._root is None:
             return False  # nowhere to save: better to be killed late than to lose the work early
-        asked = self.asked
+        asked = self._is_asked()
         if not asked and self._elapsed() - self._saved_at_s < self._interval_s:
             return False
         try:
@@ -178,6 +191,7 @@ class Session:
             self._saved_at_s = self._elapsed()
             return False
         if asked and self._control is not None:
+            self._told = True
             (self._control / SUSPENDED_MARK).touch()
             self._rest()
         return asked
@@ -299,5 +313,6 @@ def session(
     opened = Session(dict(os.environ), dump=dump, load=load)
     try:
         yield opened
+        opened.finish()
     finally:
         opened.close()

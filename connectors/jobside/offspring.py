@@ -7,6 +7,7 @@ them carry the runner's control directory in their environment, and nothing else
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ PR_SET_CHILD_SUBREAPER = 36
 SETTLE_S = 1.0
 """How long processes left behind by a program that ended have between SIGTERM and SIGKILL."""
 POLL_S = 0.05
+GOES_ON, GOOD_BYE = b"+", b"."
 
 
 def die_with_parent(signal_number: int) -> None:
@@ -86,36 +88,54 @@ def _signal_each(pids: set[int], number: signal.Signals) -> None:
 
 
 class Guard:
-    """A small process that ends the attempt's processes should the runner be killed without a chance to."""
+    """A small process that ends the attempt's processes should the runner be killed or frozen."""
 
-    def __init__(self, group: int, control: Path) -> None:
-        """Fork it; it holds nothing of the job but the reading end of a pipe."""
+    def __init__(self, group: int, control: Path, silence_s: float | None = None) -> None:
+        """Fork it; it holds nothing of the job but the reading end of a pipe.
+
+        ``silence_s`` is how long the runner may go without ``reassure``; None: as long as it lives.
+        """
         reading, self._writing = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
             try:
                 os.close(self._writing)
-                _keep_guard(reading, group, control)
+                _keep_guard(reading, group, control, silence_s)
             finally:
                 os._exit(0)
         os.close(reading)
 
+    def reassure(self) -> None:
+        """The runner holds its lease: the guard's patience begins anew."""
+        self._tell(GOES_ON)
+
+    def _tell(self, word: bytes) -> None:
+        with contextlib.suppress(OSError):  # it may have been killed with the rest of the node's processes
+            os.write(self._writing, word)
+
     def dismiss(self) -> None:
         """All is over and in order: the guard leaves without touching anything."""
-        with contextlib.suppress(OSError):  # it may have been killed with the rest of the node's processes
-            os.write(self._writing, b".")
+        self._tell(GOOD_BYE)
         os.close(self._writing)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
 
 
-def _keep_guard(reading: int, group: int, control: Path) -> None:
+def _keep_guard(reading: int, group: int, control: Path, silence_s: float | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a stop is sent to every descendant; the guard outlasts it
     os.setsid()
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
-    if os.read(reading, 1) == b"":  # the runner is gone and has not said good-bye
-        signal_group(group, signal.SIGKILL)
-        end_all(control, 0.0)
+    while heard := _heard(reading, silence_s):
+        if GOOD_BYE in heard:
+            return
+    signal_group(group, signal.SIGKILL)
+    end_all(control, 0.0)
+
+
+def _heard(reading: int, silence_s: float | None) -> bytes:
+    """What the runner says; empty when it is gone or has been silent for too long."""
+    ready, _, _ = select.select([reading], [], [], silence_s)
+    return os.read(reading, 64) if ready else b""

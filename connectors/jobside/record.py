@@ -54,7 +54,12 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Ended:
-    """The exit record."""
+    """The exit record.
+
+    ``asked_to_stop``: the stop came before the program had ended. ``suspended``: it saved a checkpoint for it.
+    ``finished``: the checkpoint helper's session ran to its end. ``lease_lost``: the runner ended the job
+    because it could not reach the head of its cluster.
+    """
 
     start_wall_s: float
     end_wall_s: float
@@ -66,6 +71,8 @@ class Ended:
     results: dict[str, float]
     energy_j: dict[str, float] = field(default_factory=dict)
     sources: dict[str, tuple[str, str]] = field(default_factory=dict)
+    finished: bool = False
+    lease_lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,6 +206,8 @@ def _take_ended(found: _Found, values: dict[str, Any]) -> None:
         results=_numbers(values["results"]),
         energy_j=_joules(values.get("energy_j", {})),
         sources=_sources(values),
+        finished=values.get("finished") is True,
+        lease_lost=values.get("lease_lost") is True,
     )
 
 

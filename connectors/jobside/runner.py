@@ -1,8 +1,8 @@
 """Runs the user's program as Ray's entrypoint: forwards the stop, keeps the fence, reports to the log.
 
 Started as ``exec python3 -m lowtide.connectors.jobside.runner`` with everything in the environment. It dies
-with its parent (a runner whose cluster has gone must not live on), whatever it started dies with it, and it
-leaves an exit record whatever the program does.
+with its parent, it ends its job when it has not reached the head of its cluster for as long as its lease
+lasts, whatever it started dies with it, and it leaves an exit record whatever the program does.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from pathlib import Path
 
 from lowtide.connectors.jobside import checkpoint, directory, offspring, record
 from lowtide.connectors.jobside.energy import EnergyReader
+from lowtide.connectors.jobside.lease import Lease
 
 POLL_S = 0.1
 GRACE_MARGIN_S = 2.0
@@ -29,7 +30,8 @@ ORPHAN_GRACE_S = 2.0
 """The patience with a program whose cluster has died: long enough for a small checkpoint, no more."""
 KEPT_SAMPLES = 300
 """Samples that the exit record repeats: a point every 5 minutes of a day, about 20 kB of log."""
-BAD_ORDER, NOT_EXECUTABLE, NOT_FOUND = 2, 126, 127
+BAD_ORDER, LEASE_LOST, NOT_EXECUTABLE, NOT_FOUND = 2, 75, 126, 127
+"""Exit codes; 75 is EX_TEMPFAIL: nothing is wrong with the job, it may be tried again."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Order:
     grace_s: float
     sample_s: float
     checkpoint_dir: str
+    lease: Lease | None = None
 
     @classmethod
     def read(cls, environ: dict[str, str]) -> "Order":
@@ -59,7 +62,14 @@ class Order:
             grace_s=_seconds(environ, "LOWTIDE_GRACE_S", 30.0),
             sample_s=_seconds(environ, "LOWTIDE_SAMPLE_S", 30.0),
             checkpoint_dir=environ.get("LOWTIDE_CHECKPOINT_DIR", ""),
+            lease=_lease(environ),
         )
+
+
+def _lease(environ: dict[str, str]) -> Lease | None:
+    """The lease, where the daemon asks for one: it does not on its own machine, where it can look itself."""
+    lease_s = _seconds(environ, "LOWTIDE_LEASE_S", 0.0)
+    return Lease(environ.get("RAY_ADDRESS", ""), lease_s) if lease_s else None
 
 
 def _argv(text: str) -> list[str]:
@@ -94,6 +104,8 @@ class Runner:
         self._control = Path(tempfile.mkdtemp(prefix="lowtide-"))
         self._asked_at: float | None = None
         self._group: int | None = None
+        self._is_over = False
+        self._guard: offspring.Guard | None = None
         self._samples: list[record.Sample] = []
         self._start_wall_s = time.time()
 
@@ -103,6 +115,11 @@ class Runner:
         signal.signal(signal.SIGINT, self._on_term)
         offspring.die_with_parent(signal.SIGTERM)
         offspring.adopt_orphans()
+        lease = self._order.lease
+        if lease is not None and not lease.acquire():
+            _tell("the head of the cluster cannot be reached; the program was not started")
+            self._end(LEASE_LOST, lease_lost=True)
+            return LEASE_LOST
         try:
             child = self._start()
         except OSError as error:
@@ -113,13 +130,14 @@ class Runner:
         self._group = child.pid
         if self._asked_at is not None:  # we were stopped while it started
             self._forward()
-        guard = offspring.Guard(child.pid, self._control)
+        self._guard = offspring.Guard(child.pid, self._control, lease.lease_s if lease else None)
         energy = EnergyReader(os.getpid(), self._environ)
         self._say_started(child.pid, energy)
         code = self._watch(child, energy)
-        self._end(code)
-        guard.dismiss()
-        return code if code >= 0 else 128 - code
+        lease_lost = code == -signal.SIGKILL and lease is not None and lease.lapsed()
+        self._end(code, lease_lost=lease_lost)
+        self._guard.dismiss()
+        return LEASE_LOST if lease_lost else code if code >= 0 else 128 - code
 
     def _start(self) -> subprocess.Popen[bytes]:
         environ = {**self._environ, "LOWTIDE_CONTROL_DIR": str(self._control)}
@@ -130,12 +148,20 @@ class Runner:
         )
 
     def _on_term(self, _number: int, _frame: object) -> None:
-        """Ray signals every descendant and we may be told twice: only the first time counts."""
-        if self._asked_at is None:
+        """Ray signals every descendant and we may be told twice: only the first time counts.
+
+        A program that has ended by then was not stopped: how it ended is its own doing.
+        """
+        if self._asked_at is None and not self._has_ended():
             self._asked_at = time.monotonic()
             with contextlib.suppress(OSError):  # a full disk: the program still gets the signal
                 (self._control / checkpoint.SUSPEND_FLAG).touch()
             self._forward()
+
+    def _has_ended(self) -> bool:
+        if self._group is None:
+            return self._is_over
+        return os.waitid(os.P_PID, self._group, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _forward(self) -> None:
         if self._group is not None:
@@ -147,19 +173,33 @@ class Runner:
         self._sample(energy)
         next_sample = time.monotonic() + self._order.sample_s
         while not self._over(child):
+            self._keep_lease(child)
             if os.getppid() != self._parent:
                 self._on_term(signal.SIGTERM, None)
             if self._out_of_patience():
-                offspring.signal_group(child.pid, signal.SIGKILL)
-                offspring.end_all(self._control, 0.0)
+                self._kill(child)
             if time.monotonic() >= next_sample:
                 self._sample(energy)
                 next_sample = time.monotonic() + self._order.sample_s
         offspring.end_all(self._control, offspring.SETTLE_S)  # what it left behind
         offspring.signal_group(child.pid, signal.SIGKILL)  # also what has overwritten its environment
         self._sample(energy)
-        self._group = None  # once it is reaped, the id may be somebody else's
+        self._is_over, self._group = True, None  # once it is reaped, the id may be somebody else's
         return child.wait()
+
+    def _keep_lease(self, child: subprocess.Popen[bytes]) -> None:
+        """End the job when the lease has lapsed, which may have been while we were frozen; else renew it."""
+        lease = self._order.lease
+        if lease is None:
+            return
+        if lease.lapsed():
+            self._kill(child)
+        elif lease.renew() and self._guard is not None:
+            self._guard.reassure()
+
+    def _kill(self, child: subprocess.Popen[bytes]) -> None:
+        offspring.signal_group(child.pid, signal.SIGKILL)
+        offspring.end_all(self._control, 0.0)
 
     def _over(self, child: subprocess.Popen[bytes]) -> bool:
         """Wait a little; True when the program has ended.
@@ -168,8 +208,7 @@ class Runner:
         shell) is not the end: what it started may still be saving.
         """
         offspring.reap_adopted(child.pid)
-        ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        if ended and (self._asked_at is None or not self._may_still_save()):
+        if self._has_ended() and (self._asked_at is None or not self._may_still_save()):
             return True
         time.sleep(POLL_S)
         return False
@@ -202,7 +241,7 @@ class Runner:
         if len(self._samples) > 2 * KEPT_SAMPLES:
             self._samples = self._samples[:-1:2] + self._samples[-1:]
 
-    def _end(self, code: int) -> None:
+    def _end(self, code: int, *, lease_lost: bool = False) -> None:
         thin = self._samples[: -1 : 1 + len(self._samples) // KEPT_SAMPLES] + self._samples[-1:]
         for values in record.sample_lines(thin):
             self._say("samples", values)
@@ -215,6 +254,8 @@ class Runner:
                 "exit_code": code if code >= 0 else None,
                 "signal": -code if code < 0 else None,
                 "asked_to_stop": asked,
+                "finished": (self._control / checkpoint.FINISHED_MARK).exists(),
+                "lease_lost": lease_lost,
                 # Once the state is safe and a stop was asked for, it matters no more how the program ended.
                 "suspended": self._marked() and (code == 0 or asked),
                 "checkpoint_seq": self._newest_checkpoint(),

@@ -12,6 +12,7 @@ import pytest
 from lowtide.connectors.cluster.local_ray import LocalRay
 from lowtide.connectors.cluster.package import jobside_package
 from lowtide.connectors.cluster.ray_jobs import PROBE, RayJobs
+from lowtide.connectors.jobside import record
 from lowtide.scheduler.model.cluster import ClusterJobStatus, Submission
 from tests.contract.cluster_conformance import FAILS, SAYS, STAYS, Bench, ClusterConformance
 
@@ -90,6 +91,14 @@ def test_a_job_that_asks_for_gpus_is_shown_as_many(ray_url: str, uri: str) -> No
         ray_url, program("gpus", ["sh", "-c", "echo SEES $CUDA_VISIBLE_DEVICES"], "f", uri, num_gpus=2)
     )
     assert "SEES 0,1\n" in log
+
+
+def test_inv02_ray_tells_a_job_where_its_head_is_and_the_lease_on_it_lasts(ray_url: str, uri: str) -> None:
+    order = program("leased", ["sleep", "3"], "f", uri)
+    order.env["LOWTIDE_LEASE_S"] = "1"
+    ended = record.parse(run_to_its_log(ray_url, order), "f").ended
+    assert ended is not None
+    assert (ended.exit_code, ended.lease_lost) == (0, False)
 
 
 def test_no_character_of_an_argument_meets_a_shell(ray_url: str, uri: str) -> None:

@@ -304,7 +304,7 @@ def test_a_shell_around_the_script_does_not_cut_its_saving_short(bench: Bench) -
     assert stopped.ended.checkpoint_seq == 1
 
 
-def test_a_job_that_finishes_during_the_stop_has_simply_completed(bench: Bench) -> None:
+def test_a_program_that_exits_with_0_when_asked_to_stop_claims_no_end_of_its_work(bench: Bench) -> None:
     text = "import signal, sys, pathlib; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))"
     script = bench.script(f"{text}\npathlib.Path('ready').touch()\nwhile True: signal.pause()")
     process = bench.start(sys.executable, script)
@@ -313,7 +313,43 @@ def test_a_job_that_finishes_during_the_stop_has_simply_completed(bench: Bench) 
     stopped = bench.finish(process)
     assert (stopped.code, stopped.ended.exit_code) == (0, 0)
     assert stopped.ended.asked_to_stop
-    assert not stopped.ended.suspended
+    assert (stopped.ended.suspended, stopped.ended.finished) == (False, False)
+
+
+def test_a_session_that_runs_to_its_end_during_the_stop_says_so(bench: Bench) -> None:
+    """Its disk refuses the checkpoint, so it goes on to the end."""
+    full = "def full(state, path): raise OSError('full')\nsteps ="
+    script = TRAIN.replace("checkpoint.session()", "checkpoint.session(dump=full)").replace("steps =", full)
+    log = bench.path / "steps"
+    process = bench.start(sys.executable, bench.script(script), str(log), "60")
+    until(lambda: len(lines(log)) > 2, "two epochs")
+    process.send_signal(signal.SIGTERM)
+    stopped = bench.finish(process)
+    assert (stopped.ended.exit_code, stopped.ended.asked_to_stop) == (0, True)
+    assert (stopped.ended.finished, stopped.ended.suspended) == (True, False)
+    assert lines(log)[-1] == "epoch 60"
+
+
+def test_a_session_that_was_left_because_of_the_stop_claims_no_end_of_its_work(bench: Bench) -> None:
+    text = "import pathlib, time\nfrom lowtide.connectors.jobside import checkpoint\n"
+    text += "with checkpoint.session() as session:\n    pathlib.Path('ready').touch()\n"
+    text += "    while not session.asked: time.sleep(0.01)\n"  # and saves in a way of its own
+    process = bench.start(sys.executable, bench.script(text))
+    until((bench.path / "ready").exists, "the script")
+    process.send_signal(signal.SIGTERM)
+    stopped = bench.finish(process)
+    assert (stopped.ended.exit_code, stopped.ended.finished) == (0, False)
+
+
+def test_a_stop_that_comes_after_the_program_ended_did_not_stop_it(bench: Bench) -> None:
+    leave = "import os, pathlib, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nmine = os.getpid()\n"
+    leave += "if os.fork() == 0: time.sleep(600)\npathlib.Path('mine.pid').write_text(str(mine))"
+    process = bench.start(sys.executable, bench.script(leave))
+    program = bench.pid_in("mine.pid")
+    until(lambda: not alive(program), "the program to end")
+    process.send_signal(signal.SIGTERM)  # the runner is still ending what was left behind
+    ended = bench.finish(process).ended
+    assert (ended.exit_code, ended.asked_to_stop) == (0, False)
 
 
 def test_a_script_that_knows_nothing_of_lowtide_dies_of_the_signal(bench: Bench) -> None:
