@@ -45,14 +45,24 @@ class SiteSettings(_Strict):
     checkpoint_dir: str = Field(
         "", description="directory on the site for checkpoints; locally inside the data directory"
     )
-    fence_s: Annotated[float, Field(ge=0)] = Field(
+    lease_s: Annotated[float, Field(gt=0)] = Field(
+        60.0,
+        description="wall seconds after which a runner that cannot reach its cluster's head ends its job; not if local",
+    )
+    fence_s: Annotated[float, Field(gt=0)] = Field(
         120.0,
-        description="wall seconds after which a runner whose cluster has gone is proved dead by its own watch",
+        description="wall seconds of silence that prove an attempt dead, at least twice lease_s; not if local",
     )
 
     @model_validator(mode="after")
     def _check(self) -> "SiteSettings":
         check_id(self.name, "site name")
+        if self.fence_s < 2 * self.lease_s:
+            message = (
+                f"site {self.name}: fence_s is {self.fence_s:g}, expected at least twice lease_s ({self.lease_s:g}): "
+                "a runner needs time to notice that its lease has lapsed; raise fence_s or lower lease_s"
+            )
+            raise ValueError(message)
         if self.address != "local":
             AnyHttpUrl(self.address)
         return self
@@ -140,6 +150,13 @@ class Settings(_Strict):
             doubled = {n for n in names if names.count(n) > 1}
             if doubled:
                 message = f"{what} {', '.join(sorted(doubled))} is configured twice"
+                raise ValueError(message)
+        for site in self.sites:
+            if site.address != "local" and site.fence_s < 2 * self.sample_s:
+                message = (
+                    f"site {site.name}: fence_s is {site.fence_s:g}, expected at least twice sample_s "
+                    f"({self.sample_s:g}): a living runner is heard that often; raise fence_s or lower sample_s"
+                )
                 raise ValueError(message)
         return self
 

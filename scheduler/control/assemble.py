@@ -18,6 +18,7 @@ from lowtide.scheduler.control.driver import Driver
 from lowtide.scheduler.control.gridwatch import HISTORY, GridWatch
 from lowtide.scheduler.control.loop import Loop
 from lowtide.scheduler.control.observe import Observer
+from lowtide.scheduler.control.reconcile import reconcile
 from lowtide.scheduler.control.service import Service
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
@@ -31,6 +32,7 @@ from lowtide.scheduler.store.database import Database
 log = structlog.get_logger()
 GRID_CLOCK_S = 60.0
 LOOK_S = 5.0
+RECONCILE_S = 60.0
 FAST_POLL_S = 0.2
 """While an attempt is starting or stopping somebody waits for it: look often."""
 
@@ -155,7 +157,7 @@ class Daemon:
         await asyncio.gather(self._ensure_local(), self._refresh_grid())
         await asyncio.gather(*(runtime.look() for runtime in self.sites.values()))
         await self.driver.drive_all()  # whatever a killed daemon left behind comes first
-        for work in (self.loop.run, self._poll, self._watch_grid, self._watch_sites):
+        for work in (self.loop.run, self._poll, self._watch_grid, self._watch_sites, self._reconcile):
             self._tasks.append(asyncio.create_task(work()))
 
     async def _ensure_local(self) -> None:
@@ -226,6 +228,12 @@ class Daemon:
             self.loop.wake("site")
         if not runtime.reachable and runtime.settings.address == "local":
             await self._ensure_local()
+
+    async def _reconcile(self) -> None:
+        while True:
+            await asyncio.sleep(RECONCILE_S)
+            there = [runtime for runtime in self.sites.values() if runtime.reachable]
+            await asyncio.gather(*(_quietly(reconcile(r, self.writer, self.clock), "reconcile") for r in there))
 
     async def stop(self, *, stop_cluster: bool) -> None:
         """End the background work; jobs on clusters go on unless the local cluster is to end too."""

@@ -1,6 +1,8 @@
 """What is right and wrong with this installation, each finding with what to do."""
 
 import shutil
+from collections import Counter
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,11 +21,14 @@ def _finding(name: str, status: str, detail: str, fix: str = "") -> Json:
     return {"check": name, "status": status, "detail": detail, "fix": fix}
 
 
-async def findings(settings: Settings, sites: dict[str, SiteRuntime], grid: GridWatch, clock: Clock) -> list[Json]:
-    """All checks: ``status`` is ok, warn or fail."""
+async def findings(
+    settings: Settings, sites: dict[str, SiteRuntime], grid: GridWatch, clock: Clock, live_at: Iterable[str] = ()
+) -> list[Json]:
+    """All checks: ``status`` is ok, warn or fail. ``live_at`` names the site of each live attempt."""
     told = [_finding("lowtide", "ok", f"version {version('lowtide')}"), _disk(settings.data_dir), _clock(clock)]
     for runtime in sites.values():
         told += [await _site(runtime), _zone(runtime, grid)]
+    told += [_removed(name, count) for name, count in sorted(Counter(live_at).items()) if name not in sites]
     return [*told, gpu_finding(nvml.read()), cpu_finding(rapl.look())]
 
 
@@ -49,6 +54,11 @@ async def _site(runtime: SiteRuntime) -> Json:
         site = runtime.site
         return _finding(name, "ok", f"Ray {runtime.ray_version}, {site.gpus} GPU(s), {site.cpus} CPU(s)")
     return _finding(name, "fail", runtime.trouble, "Is the cluster up, and is its token right?")
+
+
+def _removed(name: str, count: int) -> Json:
+    detail = f"{count} attempt(s) were started at site {name}, which is not in the settings any more"
+    return _finding(f"site {name}", "fail", detail, "Add the site again, or cancel their jobs.")
 
 
 def _zone(runtime: SiteRuntime, grid: GridWatch) -> Json:

@@ -7,6 +7,7 @@ intent behind it has been committed.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 
 import structlog
 from sqlalchemy import Connection, RowMapping
@@ -19,7 +20,7 @@ from lowtide.scheduler.control.finish import finish
 from lowtide.scheduler.control.outcome import ExitRecord, Verdict, judge
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
-from lowtide.scheduler.model.cluster import ClusterJob, ClusterJobStatus, SubmitOutcome
+from lowtide.scheduler.model.cluster import ClusterJob, ClusterJobStatus, Submission, SubmitOutcome
 from lowtide.scheduler.model.errors import ClusterFailure, ClusterFailureKind, Conflict
 from lowtide.scheduler.model.job import spec_from_json
 from lowtide.scheduler.model.lifecycle import AttemptState, JobState
@@ -75,12 +76,11 @@ class Driver:
 
     async def drive(self, row: RowMapping) -> None:
         """One step for one attempt; a failure of the cluster is logged and tried again later."""
-        if row["id"] in self._busy or row["site"] not in self._sites:
+        if row["id"] in self._busy:
             return
         self._busy.add(row["id"])
         try:
-            async with self._calls[row["site"]]:
-                await self._step(row, self._sites[row["site"]])
+            await self._drive(row["id"], row["site"])
         except ClusterFailure as error:
             log.warning("attempt_not_driven", attempt=row["id"], site=row["site"], why=error.message)
         except Conflict as error:
@@ -90,6 +90,15 @@ class Driver:
             log.exception("attempt_step_failed", attempt=row["id"], site=row["site"])
         finally:
             self._busy.discard(row["id"])
+
+    async def _drive(self, attempt_id: str, name: str) -> None:
+        """The row is read when its turn has come: it may have changed while the attempt waited for it."""
+        site = self._sites.get(name)
+        async with self._calls.get(name) or nullcontext():
+            row = await self._writer.read(lambda c: attempts.get(c, attempt_id))
+            if not AttemptState(row["state"]).is_live:
+                return
+            await (self._strand(row) if site is None else self._step(row, site))
 
     async def _step(self, row: RowMapping, site: SiteRuntime) -> None:
         if row["submitted_at"] is None:
@@ -107,36 +116,47 @@ class Driver:
         waited_s: float = (self._clock.now() - row["stop_sent_at"]).total_seconds() / self._clock.rate
         return waited_s > RESEND_STOP_S
 
+    async def _strand(self, row: RowMapping) -> None:
+        """The site has left the settings: nothing can be asked of it, so only what the store knows counts."""
+        reason = Reason(ReasonCode.SITE_REMOVED, {"site": row["site"]})
+        never_handed = row["cluster_id"] is None
+        if never_handed or row["stop_intent"] == "cancel":
+            # A cancelled job starts no second attempt; should the site come back, reconcile ends what runs there.
+            await self._finish(row, Verdict(AttemptState.LOST, None, reason), None)
+        elif row["state"] != AttemptState.UNKNOWN:
+            log.error("site_removed", site=row["site"], attempt=row["id"], why=reason.sentence)
+            await self._mark_unknown(row, reason, reason.sentence)
+
+    # ---- starting ----
+
     async def _submit_or_drop(self, row: RowMapping, site: SiteRuntime) -> None:
-        """Submit under the recorded id; a stop that came first asks whether anything was submitted at all."""
-        if row["state"] == AttemptState.STOPPING:
-            found = await site.cluster.get(row["id"])
-            if found.status == ClusterJobStatus.MISSING:
-                await self._finish(row, _never_started(row), None)
-                return
-        else:
+        """Submit under the recorded id; once it was handed over, only its cluster knows whether it started."""
+        if row["state"] == AttemptState.STARTING:
             if not site.reachable and not await site.look():
                 return
-            outcome = await self._submit(row, site)
-            if outcome is None:
+            if row["cluster_id"] in {None, site.cluster_id}:
+                if await self._submit(row, site) is not None:
+                    await self._submitted(row)
                 return
-        now, cluster_id = self._clock.now(), site.cluster_id
-        await self._writer.run(lambda c: attempts.submitted(c, row["id"], cluster_id=cluster_id, at=now))
+        if row["cluster_id"] is None:
+            await self._finish(row, _never_started(row), None)
+            return
+        found = await site.cluster.get(row["id"])
+        if found.status == ClusterJobStatus.MISSING:
+            await self._vanished(row, site)
+        else:
+            await self._submitted(row)
+
+    async def _submitted(self, row: RowMapping) -> None:
+        now = self._clock.now()
+        await self._writer.run(lambda c: attempts.submitted(c, row["id"], at=now))
         self._changed()
 
     async def _submit(self, row: RowMapping, site: SiteRuntime) -> SubmitOutcome | None:
-        job = await self._writer.read(lambda c: jobs.get(c, row["job_id"]))
-        spec = spec_from_json(job["spec"])
         try:
-            order = launch.submission(
-                spec,
-                row,
-                site=site.settings,
-                settings=self._settings,
-                rate=self._clock.rate,
-                working_dir_uri=await self._working_dir(job["package"], site),
-                jobside_uri=await site.cluster.upload(jobside_package()),
-            )
+            order = await self._order(row, site)
+            cluster_id = site.cluster_id
+            await self._writer.run(lambda c: attempts.hand_over(c, row["id"], cluster_id=cluster_id))
             outcome = await site.cluster.submit(order)
         except ClusterFailure as error:
             if error.kind != ClusterFailureKind.REFUSED:
@@ -149,73 +169,98 @@ class Driver:
             return None
         return outcome
 
+    async def _order(self, row: RowMapping, site: SiteRuntime) -> Submission:
+        job = await self._writer.read(lambda c: jobs.get(c, row["job_id"]))
+        return launch.submission(
+            spec_from_json(job["spec"]),
+            row,
+            site=site.settings,
+            settings=self._settings,
+            rate=self._clock.rate,
+            working_dir_uri=await self._working_dir(job["package"], site),
+            jobside_uri=await site.cluster.upload(jobside_package()),
+        )
+
     async def _working_dir(self, package: str | None, site: SiteRuntime) -> str | None:
         if not package:
             return None
-        content = await asyncio.to_thread((self._settings.data_dir / "packages" / package).read_bytes)
+        path = self._settings.data_dir / "packages" / package
+        try:
+            content = await asyncio.to_thread(path.read_bytes)
+        except OSError as error:
+            message = f"its working directory, kept in {path}, cannot be read: {error.strerror}; submit the job again"
+            raise ClusterFailure(ClusterFailureKind.REFUSED, message) from error
         return await site.cluster.upload(content)
+
+    # ---- looking ----
 
     async def _look(self, row: RowMapping, site: SiteRuntime) -> None:
         status = await site.cluster.get(row["id"])
         if status.status == ClusterJobStatus.MISSING:
             await self._vanished(row, site)
             return
-        if status.status == ClusterJobStatus.RUNNING:
-            await self._running(row, status)
-            return
-        if status.status == ClusterJobStatus.PENDING:
+        if status.status in {ClusterJobStatus.PENDING, ClusterJobStatus.RUNNING}:
+            site.heard(row["id"])
+            await self._lives(row, status)
             return
         text = await site.cluster.log_tail(row["id"], max_bytes=LOG_BYTES, lines=LOG_LINES)
         report = jobside_record.parse(text, row["fence"])
         verdict = judge(status, exit_record(report), row["stop_intent"])
         if verdict is None:
             return
-        if verdict.needs_proof and not await self._proved(row, site, str(verdict.reason.facts["error"])):
+        told = tuple(sample.wall_s for sample in report.samples)
+        if verdict.needs_proof and not await self._proved(row, site, str(verdict.reason.facts["error"]), told):
             return
         await self._keep_log(row["id"], jobside_record.strip(text))
         await self._finish(row, verdict, report)
+        site.heard(row["id"])
 
-    async def _running(self, row: RowMapping, status: ClusterJob) -> None:
-        if row["state"] not in {AttemptState.STARTING, AttemptState.UNKNOWN}:
+    async def _lives(self, row: RowMapping, status: ClusterJob) -> None:
+        """The cluster has it: note that it runs, and go on with a stop that was under way when it was lost sight of."""
+        now, known = self._clock.now(), row["state"] != AttemptState.UNKNOWN
+        reason = Reason(ReasonCode.PROCESS_STARTED if known else ReasonCode.FOUND_AGAIN, {"site": row["site"]})
+        if not known and row["stop_intent"]:
+            await self._writer.run(
+                lambda c: attempts.ask_stop(c, row["id"], intent=row["stop_intent"], at=now, actor=ACTOR, reason=reason)
+            )
+        elif status.status == ClusterJobStatus.RUNNING and row["state"] in {
+            AttemptState.STARTING,
+            AttemptState.UNKNOWN,
+        }:
+            await self._writer.run(
+                lambda c: attempts.running(c, row["id"], started_at=now, at=now, actor=ACTOR, reason=reason)
+            )
+            log.info("attempt_running", attempt=row["id"], node=status.node_id)
+        else:
             return
-        now = self._clock.now()
-        reason = Reason(ReasonCode.PROCESS_STARTED, {"site": row["site"]})
-        await self._writer.run(
-            lambda c: attempts.running(c, row["id"], started_at=now, at=now, actor=ACTOR, reason=reason)
-        )
-        log.info("attempt_running", attempt=row["id"], node=status.node_id)
         self._changed()
 
     async def _vanished(self, row: RowMapping, site: SiteRuntime) -> None:
         """The cluster does not know the submission: a new incarnation, or somebody deleted it."""
-        await site.look()
         if not await self._proved(row, site, f"submission vanished from {row['site']}"):
             return
         reason = Reason(ReasonCode.VANISHED, {"site": row["site"]})
         await self._finish(row, Verdict(AttemptState.LOST, None, reason), None)
+        site.heard(row["id"])
 
-    async def _proved(self, row: RowMapping, site: SiteRuntime, why: str) -> bool:
+    async def _proved(self, row: RowMapping, site: SiteRuntime, why: str, told: object = None) -> bool:
         """Mark the attempt unknown; True once no process of it can exist (INV-02)."""
-        now = self._clock.now()
         if row["state"] != AttemptState.UNKNOWN:
             reason = Reason(ReasonCode.ATTEMPT_UNKNOWN, {"attempt_id": row["id"], "site": row["site"]})
-            await self._writer.run(
-                lambda c: attempts.move(
-                    c,
-                    row["id"],
-                    AttemptState.UNKNOWN,
-                    at=now,
-                    actor=ACTOR,
-                    reason=reason,
-                    unknown_since=now,
-                    note=why,
-                )
-            )
-            self._changed()
-        proof = await asyncio.to_thread(site.proof_of_death, row["id"], row["unknown_since"], now, self._clock.rate)
+            await self._mark_unknown(row, reason, why)
+        proof = await site.proof_of_death(row["id"], told)
         if proof:
             log.info("attempt_proved_dead", attempt=row["id"], proof=proof)
         return bool(proof)
+
+    async def _mark_unknown(self, row: RowMapping, reason: Reason, why: str) -> None:
+        now = self._clock.now()
+        await self._writer.run(
+            lambda c: attempts.move(
+                c, row["id"], AttemptState.UNKNOWN, at=now, actor=ACTOR, reason=reason, unknown_since=now, note=why
+            )
+        )
+        self._changed()
 
     async def _finish(self, row: RowMapping, verdict: Verdict, report: jobside_record.Report | None) -> None:
         now, rate = self._clock.now(), self._clock.rate
@@ -250,6 +295,8 @@ def exit_record(report: jobside_record.Report | None) -> ExitRecord | None:
         asked_to_stop=ended.asked_to_stop,
         checkpoint_seq=ended.checkpoint_seq,
         results=dict(ended.results),
+        finished=ended.finished,
+        lease_lost=ended.lease_lost,
     )
 
 

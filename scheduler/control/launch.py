@@ -68,5 +68,7 @@ def _environment(
         "LOWTIDE_CHECKPOINT_INTERVAL_S": repr(spec.checkpoint_interval_s / rate),
         "LOWTIDE_GRACE_S": repr(spec.grace_s),
         "LOWTIDE_SAMPLE_S": repr(settings.sample_s),
+        # On its own machine the daemon looks for processes itself, and a machine that slept must lose no job.
+        "LOWTIDE_LEASE_S": "0" if site.address == "local" else repr(site.lease_s),
     }
     return {**spec.env, **ours}

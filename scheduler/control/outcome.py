@@ -2,6 +2,10 @@
 
 Ray is evidence, the exit record of our runner is better evidence, and neither is proof that a process is
 gone when the supervisor died. ``judge`` returns None while nothing can be said.
+
+A program that exits with 0 after it was asked to stop may have saved its state and left, or have come to its
+end: without a receipt it is believed to have completed only where the checkpoint helper says so. Elsewhere
+its job is suspended, and it completes when it is resumed.
 """
 
 from dataclasses import dataclass, field
@@ -13,11 +17,12 @@ from lowtide.scheduler.model.reason import Reason, ReasonCode
 COMMAND_ERROR = "JOB_ENTRYPOINT_COMMAND_ERROR"
 NEVER_RAN = frozenset({"RUNTIME_ENV_SETUP_FAILURE", "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"})
 """Errors of Ray after which no process of the job can exist: its entrypoint was never started."""
+LEASE_LOST = "its runner could not reach the head of its cluster any more and ended it"
 
 
 @dataclass(frozen=True, slots=True)
 class ExitRecord:
-    """What the runner wrote when the user's program had ended."""
+    """What the runner wrote when the user's program had ended; the words are ``record.Ended``'s."""
 
     exit_code: int | None
     signal: int | None
@@ -25,6 +30,8 @@ class ExitRecord:
     asked_to_stop: bool
     checkpoint_seq: int | None = None
     results: dict[str, float] = field(default_factory=dict)
+    finished: bool = False
+    lease_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +73,26 @@ def _by_record(status: ClusterJob, record: ExitRecord, stop_intent: str | None) 
     if record.suspended:
         reason = Reason(ReasonCode.CHECKPOINTED, {"seq": record.checkpoint_seq})
         return Verdict(AttemptState.STOPPED, JobState.SUSPENDED, reason, **common)  # type: ignore[arg-type]
-    if record.exit_code == 0:
+    if record.lease_lost:
+        reason = Reason(ReasonCode.SITE_FAILED, {"error": LEASE_LOST})
+        return Verdict(AttemptState.LOST, None, reason, **common)  # type: ignore[arg-type]
+    if record.exit_code == 0 and (record.finished or not record.asked_to_stop):
         reason = Reason(ReasonCode.COMPLETED)
         return Verdict(AttemptState.SUCCEEDED, JobState.SUCCEEDED, reason, 0, **common)  # type: ignore[arg-type]
+    if record.exit_code == 0 and stop_intent:
+        reason = Reason(ReasonCode.STOPPED_BY_ITSELF)
+        return Verdict(AttemptState.STOPPED, JobState.SUSPENDED, reason, 0, **common)  # type: ignore[arg-type]
     if stop_intent or record.asked_to_stop:
         return _dirty(stop_intent, record)
+    return _failed(status, record)
+
+
+def _failed(status: ClusterJob, record: ExitRecord) -> Verdict:
+    reason = Reason(ReasonCode.EXIT_CODE, {"exit_code": record.exit_code})
     if record.signal is not None:
         reason = Reason(ReasonCode.KILLED, {"signal": record.signal})
-    else:
-        reason = Reason(ReasonCode.EXIT_CODE, {"exit_code": record.exit_code})
     code = record.exit_code if record.exit_code is not None else status.exit_code
-    return Verdict(AttemptState.FAILED, JobState.FAILED, reason, code, **common)  # type: ignore[arg-type]
+    return Verdict(AttemptState.FAILED, JobState.FAILED, reason, code, record.checkpoint_seq, dict(record.results))
 
 
 def _dirty(stop_intent: str | None, record: ExitRecord | None) -> Verdict:

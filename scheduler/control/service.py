@@ -447,7 +447,8 @@ class Service:
 
     async def doctor(self) -> list[Json]:
         """Findings about this installation."""
-        return await findings(self._settings, self._sites, self._grid, self._clock)
+        live = await self._writer.read(attempts.live)
+        return await findings(self._settings, self._sites, self._grid, self._clock, [row["site"] for row in live])
 
     def health(self) -> Json:
         """Whether the daemon is ready, and where it lives."""

@@ -15,6 +15,7 @@ class ReasonCode(StrEnum):
     RESIDENCY = "residency"
     NO_SITE = "no_site"
     SITE_UNREACHABLE = "site_unreachable"
+    SITE_REMOVED = "site_removed"
     ATTEMPT_UNKNOWN = "attempt_unknown"
     RETRY_BACKOFF = "retry_backoff"
     SUSPENDED_BY_USER = "suspended_by_user"
@@ -38,6 +39,7 @@ class ReasonCode(StrEnum):
     KILLED = "killed"
     CHECKPOINTED = "checkpointed"
     DIRTY_STOP = "dirty_stop"
+    STOPPED_BY_ITSELF = "stopped_by_itself"
     SITE_FAILED = "site_failed"
     START_REFUSED = "start_refused"
     VANISHED = "vanished"
@@ -47,7 +49,7 @@ class ReasonCode(StrEnum):
     SUBMITTED = "submitted"
     RELEASED = "released"
     RESUMED_BY_USER = "resumed_by_user"
-    ADOPTED = "adopted"
+    FOUND_AGAIN = "found_again"
     # a decision waits for a transition under way
     IN_TRANSITION = "in_transition"
 
@@ -62,6 +64,10 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.RESIDENCY: "may only run in {allowed}, and no site lies there; it stays queued",
     ReasonCode.NO_SITE: "needs {need}, and the largest site offers {offer}; it stays queued until a site can run it",
     ReasonCode.SITE_UNREACHABLE: "site {site} does not answer; the job starts when it is back",
+    ReasonCode.SITE_REMOVED: (
+        "site {site} is not in the settings any more, so nothing of it can be asked there; "
+        "add the site again, or cancel the job"
+    ),
     ReasonCode.ATTEMPT_UNKNOWN: (
         "attempt {attempt_id} cannot be asked at {site}; nothing new starts until it is proved dead"
     ),
@@ -85,6 +91,9 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.KILLED: "its program was killed by signal {signal}",
     ReasonCode.CHECKPOINTED: "saved checkpoint {seq} and stopped",
     ReasonCode.DIRTY_STOP: "stopped without a verified checkpoint; work since the last one is lost",
+    ReasonCode.STOPPED_BY_ITSELF: (
+        "ended by itself when it was asked to stop; what it kept is not known, and it goes on when it is resumed"
+    ),
     ReasonCode.SITE_FAILED: "the site failed: {error}",
     ReasonCode.START_REFUSED: "the site refused the start: {error}",
     ReasonCode.VANISHED: "the submission vanished at {site}",
@@ -94,7 +103,7 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.SUBMITTED: "submitted by {actor}",
     ReasonCode.RELEASED: "released by {actor}",
     ReasonCode.RESUMED_BY_USER: "resumed by {actor}",
-    ReasonCode.ADOPTED: "found at {site} after a restart and adopted",
+    ReasonCode.FOUND_AGAIN: "found alive again at {site}",
     ReasonCode.IN_TRANSITION: "is {state}; the next decision follows when that is done",
 }
 

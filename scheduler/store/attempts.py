@@ -1,10 +1,11 @@
 """Attempts in the store. The intent is written here, and committed, before any cluster is called."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from lowtide.scheduler.model.errors import NotFound
+from lowtide.scheduler.model.errors import Conflict, NotFound
 from lowtide.scheduler.model.job import AttemptId, JobId, Resources, attempt_id
 from lowtide.scheduler.model.lifecycle import (
     LIVE_ATTEMPT_STATES,
@@ -114,15 +115,36 @@ def move(
     return row
 
 
-def submitted(connection: Connection, the_id: str, *, cluster_id: str, at: datetime) -> None:
-    """The cluster has the submission; which incarnation of the cluster decides what a 404 means later."""
-    connection.execute(update(attempt).where(attempt.c.id == the_id).values(cluster_id=cluster_id, submitted_at=at))
+def hand_over(connection: Connection, the_id: str, *, cluster_id: str) -> None:
+    """Record, before the call, to which incarnation of the cluster the attempt is handed.
+
+    From here on "the cluster does not know it" no longer means that it never started: the call may be on its
+    way still when it has timed out here, or when the daemon is killed.
+
+    Raises:
+        Conflict: a stop came first.
+
+    """
+    row = get(connection, the_id)
+    if AttemptState(row["state"]) != AttemptState.STARTING:
+        message = f"attempt {the_id} is {row['state']}; only a starting one is handed to its cluster."
+        raise Conflict(message, fix="Nothing to do: a stop came first.")
+    set_values(connection, the_id, cluster_id=cluster_id)
+
+
+def submitted(connection: Connection, the_id: str, *, at: datetime) -> None:
+    """The cluster is known to have the submission."""
+    set_values(connection, the_id, submitted_at=at)
 
 
 def running(
     connection: Connection, the_id: str, *, started_at: datetime, at: datetime, actor: str, reason: Reason
 ) -> None:
-    """The process runs: attempt, and job unless it has moved on, to ``running``."""
+    """The process runs: attempt, and job unless it has moved on, to ``running``.
+
+    One that is found again goes on from its first start.
+    """
+    started_at = get(connection, the_id)["started_at"] or started_at
     row = move(connection, the_id, AttemptState.RUNNING, at=at, actor=actor, reason=reason, started_at=started_at)
     if jobs.state_of(connection, row["job_id"]) == JobState.STARTING:
         first = jobs.get(connection, row["job_id"])["started_at"] or started_at
@@ -163,6 +185,7 @@ def ask_stop(
             plan_id=plan_id,
             stop_intent=intent,
             stop_asked_at=at,
+            stop_sent_at=None,
         )
     if intent == "suspend" and jobs.state_of(connection, row["job_id"]) in {
         JobState.STARTING,
@@ -208,6 +231,16 @@ def live(connection: Connection) -> list[RowMapping]:
         .order_by(attempt.c.id)
     )
     return list(connection.execute(query).mappings())
+
+
+def ended(connection: Connection, ids: Sequence[str]) -> dict[str, RowMapping]:
+    """Those of the attempts that have ended, by id; ids in queries of bounded size."""
+    found: dict[str, RowMapping] = {}
+    over = attempt.c.state.not_in([s.value for s in LIVE_ATTEMPT_STATES])
+    for first in range(0, len(ids), 500):
+        query = select(attempt).where(over, attempt.c.id.in_(ids[first : first + 500]))
+        found |= {row["id"]: row for row in connection.execute(query).mappings()}
+    return found
 
 
 def live_of(connection: Connection, job_id: str) -> RowMapping | None:

@@ -13,9 +13,15 @@ def a_status(status: str, error_type: str | None = None, exit_code: int | None =
 
 
 def a_record(
-    *, exit_code: int | None = 0, signal: int | None = None, suspended: bool = False, asked: bool = False
+    *,
+    exit_code: int | None = 0,
+    signal: int | None = None,
+    suspended: bool = False,
+    asked: bool = False,
+    **more: bool,
 ) -> ExitRecord:
-    return ExitRecord(exit_code, signal, suspended, asked, checkpoint_seq=4 if suspended else None)
+    seq = 4 if suspended else None
+    return ExitRecord(exit_code, signal, suspended, asked, checkpoint_seq=seq, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("status", ["pending", "running", "missing"])
@@ -30,10 +36,32 @@ def test_a_checkpoint_receipt_makes_a_stop_a_suspension() -> None:
     assert (verdict.reason.code, verdict.checkpoint_seq, verdict.dirty) == (ReasonCode.CHECKPOINTED, 4, False)
 
 
-def test_a_job_that_completed_while_it_was_being_stopped_has_succeeded() -> None:
-    verdict = judge(a_status("stopped"), a_record(asked=True), "suspend")
+@pytest.mark.parametrize("record", [a_record(asked=False), a_record(asked=True, finished=True)])
+def test_a_job_that_completed_while_it_was_being_stopped_has_succeeded(record: ExitRecord) -> None:
+    verdict = judge(a_status("stopped"), record, "suspend")
     assert verdict is not None
     assert verdict.job == JobState.SUCCEEDED
+
+
+def test_inv06_a_program_that_exits_with_0_because_it_was_asked_to_is_suspended_and_not_done() -> None:
+    verdict = judge(a_status("stopped"), a_record(asked=True), "suspend")
+    assert verdict is not None
+    assert (verdict.attempt, verdict.job, verdict.dirty) == (AttemptState.STOPPED, JobState.SUSPENDED, False)
+    assert verdict.reason.code == ReasonCode.STOPPED_BY_ITSELF
+
+
+def test_a_program_that_left_at_a_stop_from_outside_is_tried_again() -> None:
+    verdict = judge(a_status("stopped"), a_record(asked=True), None)
+    assert verdict is not None
+    assert (verdict.attempt, verdict.job) == (AttemptState.STOPPED, None)
+
+
+@pytest.mark.parametrize("intent", [None, "suspend", "cancel"])
+def test_inv02_a_runner_that_lost_its_lease_and_says_so_is_proof_enough(intent: str | None) -> None:
+    record = a_record(exit_code=None, signal=9, lease_lost=True)
+    verdict = judge(a_status("failed", "JOB_SUPERVISOR_ACTOR_DIED"), record, intent)
+    assert verdict is not None
+    assert (verdict.attempt, verdict.job, verdict.needs_proof) == (AttemptState.LOST, None, False)
 
 
 @pytest.mark.parametrize("record", [None, a_record(exit_code=None, signal=15, asked=True)])

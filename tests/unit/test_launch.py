@@ -1,0 +1,38 @@
+"""What is handed to a cluster with an attempt, and which settings of leases and fences are refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from lowtide.scheduler.control.launch import submission
+from lowtide.scheduler.model.job import JobSpec
+from lowtide.scheduler.settings import Settings, SiteSettings
+
+ROW: Any = {"id": "mri-a1", "job_id": "mri", "number": 1, "fence": "f"}
+
+
+@pytest.mark.parametrize(("address", "told"), [("http://lab:8265", "60.0"), ("local", "0")])
+def test_inv02_a_lease_is_asked_for_wherever_the_daemon_cannot_look_for_processes_itself(
+    tmp_path: Path, address: str, told: str
+) -> None:
+    site = SiteSettings(name="lab", address=address)
+    settings = Settings(data_dir=tmp_path, sites=(site,))
+    order = submission(
+        JobSpec("mri", ("true",)), ROW, site=site, settings=settings, rate=1.0, working_dir_uri=None, jobside_uri="u"
+    )
+    assert order.env["LOWTIDE_LEASE_S"] == told
+
+
+def test_inv02_a_fence_that_is_not_well_above_the_lease_is_refused() -> None:
+    SiteSettings(name="lab", lease_s=10, fence_s=20)
+    with pytest.raises(ValidationError, match="fence_s is 100, expected at least twice lease_s \\(60\\)"):
+        SiteSettings(name="lab", fence_s=100)
+
+
+def test_inv02_a_fence_within_which_a_living_runner_need_not_be_heard_is_refused(tmp_path: Path) -> None:
+    site = SiteSettings(name="lab", address="http://lab:8265", lease_s=20, fence_s=80)
+    Settings(data_dir=tmp_path, sites=(site,), sample_s=40)
+    with pytest.raises(ValidationError, match="fence_s is 80, expected at least twice sample_s \\(45\\)"):
+        Settings(data_dir=tmp_path, sites=(site,), sample_s=45)
