@@ -68,10 +68,11 @@ def a_job_view(
     power_w: float = 300.0,
     **changes: object,
 ) -> JobView:
-    """A waiting job; with ``running_h`` one that has been running at ``site`` (home) for so long."""
+    """A waiting job; with ``running_h`` one that has been running at ``site`` (home) for so long, all unproved."""
     if running_h is not None:
         state = JobState.RUNNING
-        changes = {"site": "home", "running_since": now - timedelta(hours=running_h), **changes}
+        since = now - timedelta(hours=running_h)
+        changes = {"site": "home", "running_since": since, "at_stake_s": running_h * HOUR_S, **changes}
     finish_h = patience_h + hours if finish_in_h is None else finish_in_h
     return JobView(
         job_id=JobId(job_id),

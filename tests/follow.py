@@ -37,6 +37,8 @@ class World:
     check: Check = lambda _snapshot, _plan: None
     arrivals: list[JobView] = field(default_factory=list)
     slot_s: float = 900.0
+    loses: Callable[[int], bool] = lambda _stop: False
+    """Whether the n-th suspension of a job turns out dirty: all work since its last start is lost."""
     courses: dict[str, Course] = field(default_factory=dict)
 
     def run(self, most_steps: int = 20_000) -> dict[str, Course]:
@@ -82,9 +84,16 @@ class World:
             )
             course.stretches.append((decision.chosen.site, self.now, self.now))
         elif decision.action is Action.SUSPEND:
+            lost = self.loses(course.suspensions)
             course.suspensions += 1
             view = replace(
-                view, state=JobState.SUSPENDED, site=None, running_since=None, suspensions=view.suspensions + 1
+                view,
+                state=JobState.SUSPENDED,
+                site=None,
+                running_since=None,
+                suspensions=view.suspensions + 1,
+                remaining_s=view.remaining_s + (view.at_stake_s if lost else 0.0),
+                at_stake_s=0.0,
             )
         if decision.action in {Action.WAIT, Action.SUSPEND} and decision.chosen is not None:
             view = replace(view, pinned_start_at=decision.chosen.start)
@@ -104,7 +113,9 @@ class World:
                 course = self.courses[job_id]
                 site, begun, _ = course.stretches[-1]
                 course.stretches[-1] = (site, begun, moment)
-                self.jobs[job_id] = replace(view, remaining_s=view.remaining_s - passed_s)
+                self.jobs[job_id] = replace(
+                    view, remaining_s=view.remaining_s - passed_s, at_stake_s=view.at_stake_s + passed_s
+                )
                 if view.remaining_s - passed_s <= 1e-3:
                     course.finished_at = moment
                     del self.jobs[job_id]

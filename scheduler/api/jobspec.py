@@ -144,6 +144,10 @@ class JobFile(_Strict):
     )
     patience: Duration | None = None
     interruptible: Annotated[bool, Field(strict=True)] = False
+    own_checkpoints: Annotated[bool, Field(strict=True)] = Field(
+        False,
+        description="the program saves by itself where it finds it again, so it needs no checkpoint_dir of its site",
+    )
     checkpoint_interval: Duration = 600.0
     grace: Duration = 30.0
     elastic: ElasticFile | None = None
@@ -263,6 +267,7 @@ class JobFile(_Strict):
             deadline_at=deadline_at,
             patience_s=self.patience,
             interruptible=self.interruptible,
+            own_checkpoints=self.own_checkpoints,
             checkpoint_interval_s=self.checkpoint_interval,
             grace_s=self.grace,
             elastic=(self.elastic.min, self.elastic.max) if self.elastic else None,

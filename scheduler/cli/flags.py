@@ -45,6 +45,12 @@ FLAGS = (
         "Whether the job saves checkpoints and may be suspended.",
         kind="switch",
     ),
+    Flag(
+        "own_checkpoints",
+        ("--own-checkpoints",),
+        "The program saves by itself on SIGTERM, without lowtide's checkpoint helper.",
+        kind="switch",
+    ),
     Flag("checkpoint_interval", ("--checkpoint-interval",), "How often it saves at least.", metavar="TIME"),
     Flag("grace", ("--grace",), "Time between the request to stop and the kill.", metavar="TIME"),
     Flag("residency", ("--residency",), "Country where it may run; repeat for several.", kind="many", metavar="CC"),

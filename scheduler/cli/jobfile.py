@@ -28,6 +28,7 @@ PLAIN_KEYS = {
     "deadline_action": "deadline_action",
     "patience": "patience",
     "interruptible": "interruptible",
+    "own_checkpoints": "own_checkpoints",
     "checkpoint_interval": "checkpoint_interval",
     "grace": "grace",
     "urgency": "urgency",

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, RowMapping
 
+from lowtide.scheduler.control import launch
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.model.job import JobId, JobSpec, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
@@ -29,6 +30,7 @@ class Observer:
         self._settings = settings
         self._specs: dict[str, JobSpec] = {}
         self.queues = {q.name: q.queue() for q in settings.queues}
+        self._keeping = {site.name for site in settings.sites if launch.checkpoint_dir("any", site, settings)}
 
     def snapshot(
         self,
@@ -72,7 +74,9 @@ class Observer:
 
     def _job(self, row: RowMapping, live: RowMapping | None, now: datetime, sites: tuple[SiteView, ...]) -> JobView:
         spec = self._specs[row["id"]]
-        suspendable = spec.interruptible and row["dirty_stops"] < MAX_DIRTY_STOPS
+        allowed = tuple(s.site.name for s in sites if allows(spec, s.site))
+        places = (live["site"],) if live else allowed
+        suspendable = row["dirty_stops"] < MAX_DIRTY_STOPS and self._may_suspend(spec, places)
         return JobView(
             job_id=JobId(row["id"]),
             queue=row["queue"],
@@ -85,8 +89,9 @@ class Observer:
             latest_finish_at=row["latest_finish_at"],
             has_deadline=spec.deadline_at is not None,
             not_before=max((m for m in (spec.begin_at, row["not_before"]) if m), default=None),
-            allowed_sites=tuple(s.site.name for s in sites if allows(spec, s.site)),
+            allowed_sites=allowed,
             suspendable=suspendable,
+            at_stake_s=at_stake_s(spec, live, now),
             suspensions=row["suspensions"],
             held=row["held_by"] is not None,
             forced=row["forced_by"] is not None,
@@ -99,6 +104,7 @@ class Observer:
     def imagined(self, spec: JobSpec, now: datetime, sites: tuple[SiteView, ...], urgency: Urgency) -> JobView:
         """A job that has not been submitted, for a dry run."""
         queue = self.queues.get(spec.queue, FALLBACK_QUEUE)
+        allowed = tuple(s.site.name for s in sites if allows(spec, s.site))
         return JobView(
             job_id=JobId("(this-job)"),
             queue=spec.queue,
@@ -111,9 +117,16 @@ class Observer:
             latest_finish_at=spec.latest_finish(now, queue.patience_s),
             has_deadline=spec.deadline_at is not None,
             not_before=spec.begin_at,
-            allowed_sites=tuple(s.site.name for s in sites if allows(spec, s.site)),
-            suspendable=spec.interruptible,
+            allowed_sites=allowed,
+            suspendable=self._may_suspend(spec, allowed),
         )
+
+    def _may_suspend(self, spec: JobSpec, places: Iterable[str]) -> bool:
+        """Whether the job keeps its state over a suspension wherever it may run (INV-06).
+
+        The checkpoint helper needs a directory at the site; without one a stop would lose everything.
+        """
+        return spec.interruptible and (spec.own_checkpoints or self._keeping.issuperset(places))
 
 
 def allows(spec: JobSpec, site: Site) -> bool:
@@ -126,6 +139,16 @@ def power_w(spec: JobSpec, settings: Settings) -> float:
     if spec.power_w is not None:
         return spec.power_w
     return spec.resources.gpus * settings.gpu_power_w + spec.resources.cpus * settings.cpu_power_w
+
+
+def at_stake_s(spec: JobSpec, live: RowMapping | None, now: datetime) -> float:
+    """What a stop may lose at worst, in clock seconds: the live attempt's whole run, and the grace it may take.
+
+    What the attempt has saved meanwhile is told when it ends, so until then none of it is proved.
+    """
+    if live is None or live["started_at"] is None:
+        return 0.0
+    return float((now - live["started_at"]).total_seconds() + spec.grace_s)
 
 
 def remaining_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: datetime) -> float:

@@ -85,6 +85,8 @@ def _plain(
 def _live(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> JobDecision | None:
     """The decision for a job with a live attempt, or None when its suspension is to be weighed."""
     soon = market.grid.at(market.grid.first_s)
+    if view.site is not None and view.site not in market.index:
+        return _plain(view, snapshot, Action.KEEP, ReasonCode.SITE_REMOVED, soon, site=view.site)
     if view.state is not JobState.RUNNING:
         state = view.state.value
         return _plain(view, snapshot, Action.KEEP, ReasonCode.IN_TRANSITION, soon, state=state)
@@ -99,12 +101,15 @@ def _live(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> Jo
 
 
 def _may_suspend(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> bool:
-    """Whether a running job could be suspended at all and still come back in time."""
+    """Whether a running job could be suspended at all and still come back in time (INV-10).
+
+    In time even when the stop loses all that no checkpoint has proved: what saves on request may fail to.
+    """
     able = view.suspendable and view.suspensions < queue.max_suspensions and view.running_since is not None
     if not able or view.forced or view.held or view.site not in market.index:
         return False
     reachable = snapshot.sites[market.index[str(view.site)]].reachable
-    return reachable and _latest_start_s(view, queue, snapshot) > snapshot.slot_s
+    return reachable and _latest_start_s(view, queue, snapshot, lost_s=view.at_stake_s) > snapshot.slot_s
 
 
 def _idle(view: JobView, snapshot: Snapshot) -> JobDecision | None:
@@ -138,10 +143,10 @@ def _largest(view: JobView, snapshot: Snapshot) -> str:
     return f"{site.gpus} GPU(s) and {site.cpus} CPU(s){model}"
 
 
-def _latest_start_s(view: JobView, queue: Queue, snapshot: Snapshot) -> float:
+def _latest_start_s(view: JobView, queue: Queue, snapshot: Snapshot, lost_s: float = 0.0) -> float:
     """Latest finish less the remaining run time with its margin and one switch, in seconds after now."""
     left_s = (view.latest_finish_at - snapshot.now).total_seconds()
-    return left_s - view.remaining_s * (1 + queue.deadline_margin) - queue.switch_cost_s
+    return left_s - (view.remaining_s + lost_s) * (1 + queue.deadline_margin) - queue.switch_cost_s
 
 
 def _asker(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> Asker:

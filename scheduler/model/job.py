@@ -38,7 +38,8 @@ class JobSpec:
 
     ``duration_s`` is the expected run time at full speed. Exactly one of ``deadline_at`` (finish by)
     and ``patience_s`` (start of work may slip by this much) may be given; without either the queue's
-    patience holds. ``residency`` names the allowed jurisdictions; empty means anywhere.
+    patience holds. ``residency`` names the allowed jurisdictions; empty means anywhere. ``own_checkpoints``:
+    the program keeps its state where it finds it again at any site, without the checkpoint helper.
     """
 
     name: str
@@ -54,6 +55,7 @@ class JobSpec:
     deadline_at: datetime | None = None
     patience_s: float | None = None
     interruptible: bool = False
+    own_checkpoints: bool = False
     checkpoint_interval_s: float = 600.0
     grace_s: float = 30.0
     elastic: tuple[int, int] | None = None

@@ -39,7 +39,8 @@ class JobView:
     rest). ``power_w`` is for the whole job. ``latest_finish_at`` is the deadline or the end of patience.
     ``running_since`` and ``site`` are set when an attempt is live. ``not_before`` joins begin time and
     retry backoff. ``forced`` is run-now. ``suspendable`` already joins the spec, the queue and what is
-    known of the job's checkpoints.
+    known of the job's checkpoints. ``at_stake_s`` is what a stop for carbon may add to ``remaining_s`` at
+    worst: the work of the live attempt that no checkpoint has proved, and the grace.
     """
 
     job_id: JobId
@@ -55,6 +56,7 @@ class JobView:
     not_before: datetime | None = None
     allowed_sites: tuple[str, ...] = ()
     suspendable: bool = False
+    at_stake_s: float = 0.0
     suspensions: int = 0
     held: bool = False
     forced: bool = False

@@ -300,6 +300,35 @@ def test_inv_10_with_free_capacity_and_true_run_times_no_job_ends_late(
     assert course.finished_at <= view.latest_finish_at
 
 
+@given(
+    days,
+    noises,
+    st.sampled_from(["threshold", "lowest_slots"]),
+    st.floats(0.5, 20),
+    st.floats(0, 30),
+    st.lists(st.booleans(), min_size=4, max_size=4),
+    st.booleans(),
+)
+@FEWER
+def test_inv_10_no_suspension_costs_a_deadline_or_patience_even_when_it_loses_all_unproved_work(
+    day: list[float],
+    noise: list[float],
+    policy: str,
+    hours: float,
+    slack_h: float,
+    lost: list[bool],
+    has_deadline: bool,  # noqa: FBT001 - drawn
+) -> None:
+    queue = a_queue(policy=policy, min_savings=0.0, min_run_s=900.0)
+    finish_in_h = hours * 1.1 + queue.switch_cost_s / 3600 + slack_h
+    view = a_job_view(hours=hours, finish_in_h=finish_in_h, suspendable=True, has_deadline=has_deadline)
+    world = followed(view, queue, hourly(day, noise))
+    world.loses = lost.__getitem__
+    course = world.run()[view.job_id]
+    assert course.finished_at is not None
+    assert course.finished_at <= view.latest_finish_at
+
+
 @given(days, noises, st.sampled_from(["threshold", "lowest_slots"]), st.floats(1, 15), st.integers(0, 4))
 @FEWER
 def test_inv_13_suspensions_are_bounded_and_every_stretch_lasts_its_minimum(

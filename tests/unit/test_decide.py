@@ -370,6 +370,20 @@ def test_a_job_close_to_its_deadline_is_not_suspended() -> None:
     assert only(a_snapshot(job, queues=[a_queue(policy="lowest_slots")], forecasts=[DIP])).action is Action.KEEP
 
 
+def test_inv10_a_job_whose_unproved_work_could_not_be_done_again_in_time_is_not_suspended() -> None:
+    queue = a_queue(policy="lowest_slots")
+    job = a_job_view(hours=3, running_h=8, suspendable=True, finish_in_h=9)
+    assert only(a_snapshot(job, queues=[queue], forecasts=[DIP])).action is Action.KEEP
+    proved = a_job_view(hours=3, running_h=8, suspendable=True, finish_in_h=9, at_stake_s=60.0)
+    assert only(a_snapshot(proved, queues=[queue], forecasts=[DIP])).action is Action.SUSPEND
+
+
+def test_a_job_at_a_site_that_left_the_settings_says_so() -> None:
+    job = a_job_view(hours=3, running_h=1, suspendable=True, site="gone")
+    decision = only(a_snapshot(job))
+    assert (decision.action, decision.reason.code) == (Action.KEEP, ReasonCode.SITE_REMOVED)
+
+
 def test_every_decision_has_a_review_after_now() -> None:
     jobs = [
         a_job_view("a", held=True),

@@ -1,0 +1,60 @@
+"""What the planner is told of a job: whether it may be suspended where it is, and what a stop may cost it."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lowtide.scheduler.control.observe import Observer
+from lowtide.scheduler.model.plan import JobView
+from lowtide.scheduler.settings import Settings, SiteSettings
+from tests.driving import Bench
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path / "data")
+    yield made
+    made.close()
+
+
+def seen(bench: Bench, *, checkpoint_dir: str = "", **spec: Any) -> JobView:
+    """A running job as the planner sees it."""
+    bench.put(**spec)
+    bench.begin()
+    bench.step(2)
+    bench.pass_s(600)
+    site = bench.settings.sites[0].model_copy(update={"checkpoint_dir": checkpoint_dir})
+    observer = Observer(Settings(data_dir=bench.data_dir, sites=(site,)))
+    with bench.database.read() as connection:
+        snapshot, _ = observer.snapshot(connection, now=bench.clock.now(), sites=[bench.site], forecasts={})
+    return snapshot.jobs[0]
+
+
+@pytest.mark.parametrize(
+    ("checkpoint_dir", "own", "suspendable"),
+    [("/shared/checkpoints", False, True), ("", True, True), ("", False, False)],
+)
+def test_inv06_a_job_is_suspended_only_where_its_state_is_kept(
+    bench: Bench, checkpoint_dir: str, *, own: bool, suspendable: bool
+) -> None:
+    view = seen(bench, checkpoint_dir=checkpoint_dir, interruptible=True, own_checkpoints=own)
+    assert view.suspendable is suspendable
+
+
+def test_a_job_that_is_not_interruptible_is_never_suspended_whatever_it_saves(bench: Bench) -> None:
+    assert not seen(bench, checkpoint_dir="/shared", own_checkpoints=True).suspendable
+
+
+def test_the_private_cluster_always_keeps_checkpoints(tmp_path: Path) -> None:
+    local = SiteSettings(name="here")
+    assert Observer(Settings(data_dir=tmp_path, sites=(local,)))._keeping == {"here"}
+
+
+def test_inv10_all_that_an_attempt_has_run_and_its_grace_are_at_stake_until_it_ends(bench: Bench) -> None:
+    view = seen(bench, interruptible=True, grace_s=45.0, duration_s=7200.0)
+    assert view.running_since == bench.clock.now() - timedelta(seconds=600)
+    assert view.at_stake_s == 600 + 45
+    assert view.remaining_s == 7200 - 600
