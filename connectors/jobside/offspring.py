@@ -116,6 +116,8 @@ class Guard:
     def dismiss(self) -> None:
         """All is over and in order: the guard leaves without touching anything."""
         self._tell(GOOD_BYE)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGCONT)  # a frozen one would keep us waiting for ever
         os.close(self._writing)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0)

@@ -105,6 +105,16 @@ def test_a_short_break_of_the_network_ends_nothing(bench: Bench, head: Head) -> 
     until(lambda: not alive(child), "the guard to end it")
 
 
+def test_a_frozen_guard_does_not_keep_a_job_from_ending(bench: Bench, head: Head) -> None:
+    wait = "while [ ! -e go ]; do sleep 0.05; done"
+    process = bench.start("/bin/sh", "-c", wait, number=1, **leased(head, lease_s=30.0))
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    _, guard = until(lambda: (found := children.read_text().split())[1:] and found, "the guard")
+    os.kill(int(guard), signal.SIGSTOP)
+    (bench.path / "go").touch()
+    assert bench.finish(process).code == 0
+
+
 def test_nothing_is_started_while_the_head_cannot_be_reached(bench: Bench, head: Head) -> None:
     head.close()
     ran = bench.run("/bin/sh", "-c", "touch started", number=1, **leased(head))
