@@ -1,7 +1,8 @@
 """Energy of one job from inside its node: cumulative joules by component since the reader was made.
 
-gpu   NVML's energy counter of the GPUs that the job was given (measured); else, where
-      LOWTIDE_GPU_TDP_W is set, that power for the whole wall time (modelled)
+gpu   NVML's energy counter of the GPUs that the job was given, or NVML's power reading, sampled and
+      integrated, for one without a counter (both measured); else, on a node that has GPUs at all, the power
+      in LOWTIDE_GPU_TDP_W for the whole wall time (modelled)
 cpu   RAPL package counters shared by CPU time (measured); else CPU seconds times a power per busy
       hardware thread (modelled)
 
@@ -23,6 +24,10 @@ cores with two threads each: an AMD EPYC 7543 at 225 W for 64 threads gives 3.5,
 that range, so that a modelled footprint errs upwards. Replace it by LOWTIDE_CPU_W_PER_THREAD."""
 
 MEASURED, MODELLED = "measured", "modelled"
+POWER_LOOK_S = 1.0
+"""Between two power readings: drivers average over up to a second, so that more would tell nothing new."""
+GPU_NODES = ("nvidia[0-9]*", "kfd", "dxg")
+"""Device files of GPU drivers (NVIDIA, AMD, WSL). A node without any has GPUs in name only."""
 NO_GPU = frozenset({"-1", "none", "void", "NoDevFiles"})
 """Entries of CUDA_VISIBLE_DEVICES that hide every GPU from there on."""
 
@@ -107,15 +112,18 @@ class Rapl:
 
 
 class Nvml:
-    """Energy counters of the given GPUs through ctypes."""
+    """Energy of the given GPUs through ctypes: by counter, or by power where a GPU has no counter."""
 
-    def __init__(self, devices: Iterable[str], load: Callable[[str], Any] = ctypes.CDLL) -> None:
-        """Open NVML and the devices (indices or UUIDs); raises OSError when that cannot be done."""
+    def __init__(
+        self,
+        devices: Iterable[str],
+        load: Callable[[str], Any] = ctypes.CDLL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Open NVML and the devices (indices or UUIDs); raises OSError or AttributeError when that cannot be done."""
         self._lib = load("libnvidia-ml.so.1")
         self._check(self._lib.nvmlInit_v2(), "nvmlInit")
-        self._handles = [self._open(device) for device in devices]
-        self._last_mj = [self._counter(handle) for handle in self._handles]
-        self._total_mj = 0
+        self._meters = [self._meter(self._open(device), clock) for device in devices]
 
     @staticmethod
     def _check(code: int, call: str) -> None:
@@ -132,19 +140,63 @@ class Nvml:
         self._check(code, f"opening GPU {device}")
         return handle
 
-    def _counter(self, handle: Any) -> int:
-        value = ctypes.c_ulonglong()
-        code = self._lib.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(value))
-        self._check(code, "nvmlDeviceGetTotalEnergyConsumption")
-        return value.value
+    def _meter(self, handle: Any, clock: Callable[[], float]) -> "_Counter | _SampledPower":
+        try:
+            return _Counter(lambda: self._value(handle, "nvmlDeviceGetTotalEnergyConsumption", ctypes.c_ulonglong()))
+        except (OSError, AttributeError):  # older than Volta, or an older driver
+            return _SampledPower(lambda: self._value(handle, "nvmlDeviceGetPowerUsage", ctypes.c_uint()), clock)
+
+    def _value(self, handle: Any, call: str, value: Any) -> int:
+        self._check(getattr(self._lib, call)(handle, ctypes.byref(value)), call)
+        return int(value.value)
+
+    @property
+    def source(self) -> str:
+        """``nvml`` where all of it is counted, ``nvml_power`` where some of it is sampled."""
+        return "nvml" if all(isinstance(meter, _Counter) for meter in self._meters) else "nvml_power"
+
+    def look(self) -> None:
+        """Take the power readings that are due."""
+        for meter in self._meters:
+            meter.look()
 
     def joules(self) -> float:
-        """Energy of the devices since construction; a counter reset (driver reload) adds nothing."""
-        for index, handle in enumerate(self._handles):
-            value = self._counter(handle)
-            self._total_mj += max(0, value - self._last_mj[index])
-            self._last_mj[index] = value
+        """Energy of the devices since construction."""
+        return sum(meter.joules() for meter in self._meters)
+
+
+class _Counter:
+    """One GPU's energy counter in millijoules; a reset (driver reload) adds nothing."""
+
+    def __init__(self, read_mj: Callable[[], int]) -> None:
+        self._read_mj, self._last_mj, self._total_mj = read_mj, read_mj(), 0
+
+    def look(self) -> None:
+        """Nothing is lost between two readings of a counter."""
+
+    def joules(self) -> float:
+        value = self._read_mj()
+        self._total_mj += max(0, value - self._last_mj)
+        self._last_mj = value
         return self._total_mj / 1e3
+
+
+class _SampledPower:
+    """One GPU's power in milliwatts, integrated: between two readings the mean of both is taken."""
+
+    def __init__(self, read_mw: Callable[[], int], clock: Callable[[], float]) -> None:
+        self._read_mw, self._clock = read_mw, clock
+        self._last_mw, self._last_s, self._total_j = read_mw(), clock(), 0.0
+
+    def look(self) -> None:
+        if self._clock() - self._last_s >= POWER_LOOK_S:
+            self.joules()
+
+    def joules(self) -> float:
+        power_mw, now_s = self._read_mw(), self._clock()
+        self._total_j += (power_mw + self._last_mw) / 2e3 * (now_s - self._last_s)
+        self._last_mw, self._last_s = power_mw, now_s
+        return self._total_j
 
 
 def machine_busy_s(proc: Path = Path("/proc")) -> float:
@@ -164,6 +216,7 @@ class EnergyReader:
         *,
         proc: Path = Path("/proc"),
         powercap: Path = Path("/sys/class/powercap"),
+        dev: Path = Path("/dev"),
         load: Callable[[str], Any] = ctypes.CDLL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -171,10 +224,11 @@ class EnergyReader:
         self._cpu, self._proc, self._clock = CpuTime(root_pid, proc), proc, clock
         self._begin_s = clock()
         self._w_per_thread = float(environ.get("LOWTIDE_CPU_W_PER_THREAD") or CPU_W_PER_THREAD)
-        self._gpu_tdp_w = float(environ.get("LOWTIDE_GPU_TDP_W") or 0.0)
+        has_gpu = any(True for pattern in GPU_NODES for _ in dev.glob(pattern))
+        self._gpu_tdp_w = float(environ.get("LOWTIDE_GPU_TDP_W") or 0.0) if has_gpu else 0.0
         self.devices = visible_gpus(environ.get("CUDA_VISIBLE_DEVICES", ""))
         self._rapl = self._try(lambda: Rapl(powercap))
-        self._nvml = self._try(lambda: Nvml(self.devices, load)) if self.devices else None
+        self._nvml = self._try(lambda: Nvml(self.devices, load, clock)) if self.devices else None
         self._rapl_j = self._rapl_last_j = 0.0
         self._cpu_last_s, self._busy_last_s = self._cpu.seconds(), machine_busy_s(proc)
         self._last_j: dict[str, float] = {}
@@ -190,10 +244,16 @@ class EnergyReader:
     def _name_sources(self) -> dict[str, tuple[str, str]]:
         sources = {"cpu": ("rapl", MEASURED) if self._rapl else ("cpu_time", MODELLED)}
         if self._nvml:
-            sources["gpu"] = ("nvml", MEASURED)
+            sources["gpu"] = (self._nvml.source, MEASURED)
         elif self.devices and self._gpu_tdp_w:
             sources["gpu"] = ("gpu_tdp", MODELLED)
         return sources
+
+    def look(self) -> None:
+        """To be called about every second between two reads: power, unlike a counter, is gone unless it is read."""
+        if self._nvml:
+            with contextlib.suppress(OSError):
+                self._nvml.look()
 
     def read(self) -> dict[str, float]:
         """Joules since the job began by component; never decreasing.

@@ -178,6 +178,7 @@ class Runner:
                 self._on_term(signal.SIGTERM, None)
             if self._out_of_patience():
                 self._kill(child)
+            energy.look()
             if time.monotonic() >= next_sample:
                 self._sample(energy)
                 next_sample = time.monotonic() + self._order.sample_s

@@ -70,5 +70,7 @@ def _environment(
         "LOWTIDE_SAMPLE_S": repr(settings.sample_s),
         # On its own machine the daemon looks for processes itself, and a machine that slept must lose no job.
         "LOWTIDE_LEASE_S": "0" if site.address == "local" else repr(site.lease_s),
+        # For a GPU that has neither an energy counter nor a power reading; the node itself knows whether it has one.
+        "LOWTIDE_GPU_TDP_W": repr(settings.gpu_power_w),
     }
     return {**spec.env, **ours}

@@ -20,6 +20,8 @@ from lowtide.connectors.jobside.energy import (
     visible_gpus,
 )
 
+NOT_SUPPORTED = 3
+"""NVML's error for a GPU that lacks what is asked for."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -27,9 +29,9 @@ class Node:
     """A machine made of files."""
 
     def __init__(self, path: Path) -> None:
-        self.proc, self.powercap = path / "proc", path / "powercap"
-        self.proc.mkdir()
-        self.powercap.mkdir()
+        self.proc, self.powercap, self.dev = path / "proc", path / "powercap", path / "dev"
+        for folder in (self.proc, self.powercap, self.dev):
+            folder.mkdir()
         self.busy(0)
 
     def process(self, pid: int, parent: int, own_s: float, children_s: float = 0.0, name: str = "python") -> None:
@@ -63,8 +65,8 @@ def node(tmp_path: Path) -> Node:
 class FakeNvml:
     """What ctypes sees of the library: pointers are filled, codes returned."""
 
-    def __init__(self, counters: dict[str, int]) -> None:
-        self.counters, self.failing = counters, 0
+    def __init__(self, counters: dict[str, int], power_mw: dict[str, int] | None = None) -> None:
+        self.counters, self.power_mw, self.failing = counters, power_mw or {}, 0
         self._names: list[str] = []
 
     def load(self, name: str) -> "FakeNvml":
@@ -75,7 +77,7 @@ class FakeNvml:
         return 0
 
     def _open(self, name: str, pointer: Any) -> int:
-        if name not in self.counters:
+        if name not in {**self.counters, **self.power_mw}:
             return 6
         self._names.append(name)
         pointer._obj.value = len(self._names)
@@ -88,8 +90,17 @@ class FakeNvml:
         return self._open(uuid.decode(), pointer)
 
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: Any, pointer: Any) -> int:  # noqa: N802 - NVML's name
+        return self._tell(self.counters, handle, pointer)
+
+    def nvmlDeviceGetPowerUsage(self, handle: Any, pointer: Any) -> int:  # noqa: N802 - NVML's name
+        return self._tell(self.power_mw, handle, pointer)
+
+    def _tell(self, values: dict[str, int], handle: Any, pointer: Any) -> int:
+        name = self._names[handle.value - 1]
+        if name not in values:
+            return NOT_SUPPORTED
         if not self.failing:
-            pointer._obj.value = self.counters[self._names[handle.value - 1]]
+            pointer._obj.value = values[name]
         return self.failing
 
 
@@ -98,7 +109,7 @@ def no_library(_name: str) -> Any:
 
 
 def reader(node: Node, load: Callable[[str], Any] = no_library, **environ: str) -> EnergyReader:
-    return EnergyReader(1, environ, proc=node.proc, powercap=node.powercap, load=load)
+    return EnergyReader(1, environ, proc=node.proc, powercap=node.powercap, dev=node.dev, load=load)
 
 
 # ---- CPU time ----
@@ -292,14 +303,67 @@ def test_a_gpu_that_falls_silent_keeps_its_last_value_and_the_cpu_goes_on(node: 
     assert energy.read()["gpu"] == 7.0
 
 
-def test_an_unreadable_gpu_is_modelled_only_where_its_power_was_given(node: Node) -> None:
-    now_s = [0.0]
-    environ = {"CUDA_VISIBLE_DEVICES": "0,1", "LOWTIDE_GPU_TDP_W": "300"}
-    energy = EnergyReader(1, environ, proc=node.proc, powercap=node.powercap, load=no_library, clock=lambda: now_s[0])
-    now_s[0] = 10.0
-    assert energy.sources["gpu"] == ("gpu_tdp", "modelled")
-    assert energy.read()["gpu"] == 6000.0
+class Timed:
+    """A reader on a clock that the test moves."""
+
+    def __init__(self, node: Node, load: Callable[[str], Any], **environ: str) -> None:
+        self.now_s = 0.0
+        self.reader = EnergyReader(
+            1,
+            environ,
+            proc=node.proc,
+            powercap=node.powercap,
+            dev=node.dev,
+            load=load,
+            clock=lambda: self.now_s,
+        )
+
+
+@pytest.mark.parametrize("driver", ["nvidia0", "kfd", "dxg"])
+def test_an_unreadable_gpu_is_modelled_by_the_given_power(node: Node, driver: str) -> None:
+    (node.dev / driver).touch()
+    timed = Timed(node, no_library, CUDA_VISIBLE_DEVICES="0,1", LOWTIDE_GPU_TDP_W="300")
+    timed.now_s = 10.0
+    assert timed.reader.sources["gpu"] == ("gpu_tdp", "modelled")
+    assert timed.reader.read()["gpu"] == 6000.0
     assert "gpu" not in reader(node, CUDA_VISIBLE_DEVICES="0,1").read()
+
+
+def test_gpus_in_name_only_use_nothing(node: Node) -> None:
+    (node.dev / "nvidiactl").touch()
+    energy = reader(node, CUDA_VISIBLE_DEVICES="0,1", LOWTIDE_GPU_TDP_W="300")
+    assert "gpu" not in energy.sources
+    assert "gpu" not in energy.read()
+
+
+def test_power_of_a_gpu_without_a_counter_is_sampled_and_integrated(node: Node) -> None:
+    nvml = FakeNvml({}, {"0": 100_000})
+    timed = Timed(node, nvml.load, CUDA_VISIBLE_DEVICES="0", LOWTIDE_GPU_TDP_W="300")
+    assert timed.reader.sources["gpu"] == ("nvml_power", "measured")
+    timed.now_s = 0.5
+    timed.reader.look()  # too soon after the last
+    timed.now_s, nvml.power_mw["0"] = 2.0, 200_000
+    timed.reader.look()
+    timed.now_s, nvml.power_mw["0"] = 3.0, 50_000
+    assert timed.reader.read()["gpu"] == pytest.approx(2 * 150 + 125)
+
+
+def test_a_power_reading_that_fails_is_made_up_for_by_the_next(node: Node) -> None:
+    nvml = FakeNvml({}, {"0": 100_000})
+    timed = Timed(node, nvml.load, CUDA_VISIBLE_DEVICES="0")
+    timed.now_s, nvml.failing = 10.0, 15
+    timed.reader.look()
+    assert timed.reader.read()["gpu"] == 0.0
+    timed.now_s, nvml.failing = 20.0, 0
+    assert timed.reader.read()["gpu"] == pytest.approx(2000)
+
+
+def test_one_gpu_without_a_counter_makes_the_sum_a_sampled_one(node: Node) -> None:
+    nvml = FakeNvml({"0": 0}, {"1": 100_000})
+    timed = Timed(node, nvml.load, CUDA_VISIBLE_DEVICES="0,1")
+    assert timed.reader.sources["gpu"] == ("nvml_power", "measured")
+    timed.now_s, nvml.counters["0"] = 1.0, 5_000
+    assert timed.reader.read()["gpu"] == pytest.approx(5 + 100)
 
 
 def test_a_gpu_that_nvml_does_not_know_is_not_called_measured(node: Node) -> None:
@@ -326,6 +390,7 @@ int nvmlDeviceGetTotalEnergyConsumption(device d, unsigned long long *mj) {
     counter += 0x100000000ULL;
     return 0;
 }
+int nvmlDeviceGetPowerUsage(device d, unsigned *mw) { *mw = 70000; return d == &known ? 0 : 2; }
 """
 
 
@@ -337,5 +402,8 @@ def test_the_calls_fit_a_real_shared_library(tmp_path: Path) -> None:
     load = lambda _name: ctypes.CDLL(str(library))  # noqa: E731
     gpus = Nvml(["3", "GPU-a"], load)
     assert gpus.joules() == pytest.approx(4 * 2**32 / 1000)  # two readings each, 64 bits wide
+    assert gpus.source == "nvml"
+    power = ctypes.c_uint()
+    assert gpus._value(gpus._open("3"), "nvmlDeviceGetPowerUsage", power) == 70_000
     with pytest.raises(OSError, match="opening GPU 4 failed with NVML error 2"):
         Nvml(["4"], load)

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from lowtide.scheduler.control.launch import submission
-from lowtide.scheduler.model.job import JobSpec
+from lowtide.scheduler.model.job import JobSpec, Resources
 from lowtide.scheduler.settings import Settings, SiteSettings
 
 ROW: Any = {"id": "mri-a1", "job_id": "mri", "number": 1, "fence": "f"}
@@ -36,3 +36,16 @@ def test_inv02_a_fence_within_which_a_living_runner_need_not_be_heard_is_refused
     Settings(data_dir=tmp_path, sites=(site,), sample_s=40)
     with pytest.raises(ValidationError, match="fence_s is 80, expected at least twice sample_s \\(45\\)"):
         Settings(data_dir=tmp_path, sites=(site,), sample_s=45)
+
+
+def test_the_node_is_told_the_power_of_a_gpu_that_cannot_be_read(tmp_path: Path) -> None:
+    order = submission(
+        JobSpec(name="mri", argv=("true",), resources=Resources(gpus=1, cpus=1)),
+        ROW,
+        site=SiteSettings(name="lab"),
+        settings=Settings(data_dir=tmp_path, gpu_power_w=250.0),
+        rate=1.0,
+        working_dir_uri=None,
+        jobside_uri="gcs://jobside.zip",
+    )
+    assert order.env["LOWTIDE_GPU_TDP_W"] == "250.0"
