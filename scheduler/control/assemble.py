@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -12,10 +12,10 @@ from sqlalchemy import Connection, func, insert, select
 
 from lowtide.connectors.cluster.local_ray import LocalRay
 from lowtide.connectors.cluster.ray_jobs import RayJobs
-from lowtide.scheduler.control import accounting
+from lowtide.scheduler.control import accounting, settling
 from lowtide.scheduler.control.clock import Clock
 from lowtide.scheduler.control.driver import Driver
-from lowtide.scheduler.control.gridwatch import HISTORY, GridWatch
+from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.loop import Loop
 from lowtide.scheduler.control.observe import Observer
 from lowtide.scheduler.control.reconcile import reconcile
@@ -26,6 +26,7 @@ from lowtide.scheduler.model.errors import BadInput, LowtideError
 from lowtide.scheduler.model.lifecycle import LIVE_ATTEMPT_STATES
 from lowtide.scheduler.model.plan import Plan
 from lowtide.scheduler.settings import Settings, SiteSettings
+from lowtide.scheduler.store import accounts
 from lowtide.scheduler.store import tables as t
 from lowtide.scheduler.store.database import Database
 
@@ -62,11 +63,12 @@ class Daemon:
         self.grid = GridWatch(settings.grids, clock)
         self.grid.follow(list(self.sites.values()))
         self.accountant = accounting.Accountant(
-            {name: runtime.site for name, runtime in self.sites.items()},
+            now=clock.now,
             from_wall=clock.from_wall,
             scale=clock.rate,
             power_w=self._power_w,
         )
+        self.settlement = settling.Settlement({name: runtime.site for name, runtime in self.sites.items()})
         self.observer = Observer(settings)
         self.driver = Driver(
             self.writer,
@@ -188,11 +190,10 @@ class Daemon:
         before = {zone: state.forecast for zone, state in self.grid.zones.items()}
         fresh = await self.grid.refresh()
         now = self.clock.now()
-        recent = [series.clip(now - timedelta(hours=6), now) for series in fresh]
 
         def keep(connection: Connection) -> None:
-            for series in recent if self._tasks else fresh:
-                accounting.store_series(connection, series, now)
+            for series in fresh:
+                settling.store_series(connection, series, now)
 
         await self.writer.run(keep)
         issued = {zone: state.forecast for zone, state in self.grid.zones.items()}
@@ -200,19 +201,17 @@ class Daemon:
             self.loop.wake("grid")
 
     async def _settle(self) -> None:
-        """Price energy with what is recorded by now."""
-        now = self.clock.now()
-        estimates = self.grid.estimates()
+        """Price energy with what is recorded by now, and close the accounts of jobs that have ended."""
+        now, actual = self.clock.now(), self.grid.actuals()
 
-        def work(connection: Connection) -> None:
-            known = dict(self.grid.actuals())
-            for zone in self.grid.zones:
-                stored = accounting.stored_series(connection, zone, now - 4 * HISTORY, now)
-                if stored is not None:
-                    known[zone] = stored
-            self.accountant.settle(connection, now, known, estimates)
+        def look(connection: Connection) -> tuple[list[str], settling.PriceBook]:
+            known = settling.recorded(connection, self.grid.zones, actual, now)
+            return accounts.open_accounts(connection), settling.PriceBook(known, self.grid.estimates())
 
-        await self.writer.run(work)
+        ids, book = await self.writer.read(look)
+        for first in range(0, len(ids), settling.PAGE):
+            page = ids[first : first + settling.PAGE]
+            await self.writer.run(partial(self.settlement.settle, job_ids=page, now=now, book=book))
 
     async def _watch_sites(self) -> None:
         """Notice a site that went or came back; start the local cluster again when it has died."""

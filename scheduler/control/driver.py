@@ -37,6 +37,8 @@ LOG_BYTES = 4 << 20
 PARALLEL_CALLS = 8
 """Calls to one cluster at once; a Ray head starts about one job per second anyway."""
 LONG_STEP_S = 1.0
+METER_SAMPLES = 2
+"""The log of a running attempt is read once in so many samples: a lost node takes no more of them along."""
 
 
 class Driver:
@@ -57,6 +59,7 @@ class Driver:
         self._writer, self._sites, self._clock, self._settings = writer, sites, clock, settings
         self._changed, self._keep_log, self._account = changed, keep_log, account
         self._busy: set[str] = set()
+        self._meter_due_s: dict[str, float] = {}
         self._steps: set[asyncio.Future[None]] = set()
         self._calls = {name: asyncio.Semaphore(PARALLEL_CALLS) for name in sites}
 
@@ -202,6 +205,8 @@ class Driver:
         if status.status in {ClusterJobStatus.PENDING, ClusterJobStatus.RUNNING}:
             site.heard(row["id"])
             await self._lives(row, status)
+            if status.status == ClusterJobStatus.RUNNING:
+                await self._meter(row, site)
             return
         text = await site.cluster.log_tail(row["id"], max_bytes=LOG_BYTES, lines=LOG_LINES)
         report = jobside_record.parse(text, row["fence"])
@@ -234,6 +239,16 @@ class Driver:
         else:
             return
         self._changed()
+
+    async def _meter(self, row: RowMapping, site: SiteRuntime) -> None:
+        """Account for what a running attempt has reported: its log may scroll away, or go with its node."""
+        now_s = asyncio.get_running_loop().time()
+        if row["state"] != AttemptState.RUNNING or now_s < self._meter_due_s.get(row["id"], 0.0):
+            return
+        self._meter_due_s[row["id"]] = now_s + METER_SAMPLES * self._settings.sample_s
+        text = await site.cluster.log_tail(row["id"], max_bytes=LOG_BYTES, lines=LOG_LINES)
+        report = jobside_record.parse(text, row["fence"])
+        await self._writer.run(lambda c: self._account(c, row, report))
 
     async def _vanished(self, row: RowMapping, site: SiteRuntime) -> None:
         """The cluster does not know the submission: a new incarnation, or somebody deleted it."""
@@ -279,6 +294,7 @@ class Driver:
             return state
 
         state = await self._writer.run(work)
+        self._meter_due_s.pop(row["id"], None)
         log.info("attempt_ended", attempt=row["id"], job_state=state, reason=verdict.reason.code)
         self._changed()
 

@@ -1,11 +1,15 @@
 """Emissions = energy x the intensity that was recorded then x PUE: pure, recomputable from the rows (INV-18)."""
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from lowtide.scheduler.model.series import PointKind, Series
+from lowtide.scheduler.model.series import Point, PointKind, Series
 from lowtide.scheduler.model.units import emissions_g
+
+BRIDGE = timedelta(hours=1)
+"""The widest hole in a series that its neighbours may fill: two half hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +30,38 @@ def price(series: Series | None, start: datetime, end: datetime) -> Price | None
     if series is None:
         return None
     mean = series.mean_g_per_kwh(start, end)
-    point = series.at(start)
-    if mean is None or point is None:
+    if mean is None:
         return None
-    kind = point.kind if point.kind != PointKind.FORECAST else PointKind.ESTIMATED
     return Price(
         mean,
-        kind.value,
+        _kind(series, start, end).value,
         series.source,
         series.zone_returned,
         series.signal.value,
         series.basis.value,
         series.accounting.value,
     )
+
+
+def _kind(series: Series, start: datetime, end: datetime) -> PointKind:
+    """Of a time that is wholly known: actual, or static, only where all of it is."""
+    kinds: set[PointKind] = set()
+    while start < end and (point := series.at(start)) is not None:
+        kinds.add(point.kind)
+        start = point.end
+    same = kinds.pop() if len(kinds) == 1 else PointKind.ESTIMATED
+    return PointKind.ESTIMATED if same == PointKind.FORECAST else same
+
+
+def bridged(series: Series) -> Series:
+    """The series with its holes of up to an hour filled by the mean of their two neighbours, as estimates."""
+    points = list(series.points[:1])
+    for before, after in itertools.pairwise(series.points):
+        if before.end < after.start <= before.end + BRIDGE:
+            mean = (before.g_per_kwh + after.g_per_kwh) / 2
+            points.append(Point(before.end, after.start, mean, PointKind.ESTIMATED))
+        points.append(after)
+    return replace(series, points=tuple(points))
 
 
 def grams(energy_mj: int, g_per_kwh: float, pue: float) -> float:

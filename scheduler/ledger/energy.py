@@ -2,23 +2,26 @@
 
 A row covers one component of one attempt between two half-hour boundaries. Boundaries are read off the
 cumulative curve (linear between samples) and rounded there, so that rows always add up to the curve's end
-(INV-15), and a row that was written early equals the row written later (INV-16).
+(INV-15). A curve goes on where the rows on record end: what was written early is never counted again (INV-16).
 """
 
+import bisect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from lowtide.scheduler.model.units import floor_to
 
 STEP = timedelta(minutes=30)
+TICK = timedelta(milliseconds=1)
+"""After the curve's end, for joules whose moment the clock cannot tell."""
 MEASURED, MODELLED = "measured", "modelled"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Cumulative joules of one component at a moment of clock time; sorted, the first at the attempt's start."""
+    """Cumulative joules of one component since its attempt began, at a moment of clock time."""
 
     at: datetime
     energy_j: float
@@ -50,28 +53,56 @@ class CumulativeSample:
 
 
 def readings(
-    samples: Sequence[CumulativeSample],
+    samples: Iterable[CumulativeSample],
     component: str,
     *,
-    start: datetime,
+    start: Reading,
+    until: datetime,
     from_wall: Callable[[float], datetime],
     scale: float,
 ) -> list[Reading]:
-    """The cumulative curve of one component on the clock; a counter that falls back adds nothing.
+    """The cumulative curve of one component on the clock, from ``start`` on.
 
-    Duplicates and disorder change nothing: samples are sorted by time and value first.
+    Cumulative values tell their own order, whatever the node's clock said when they were taken: a clock that
+    jumps, a sample that is lost, late or told twice may move energy in time and never changes its sum.
+
+    Args:
+        samples: of one attempt, in any order.
+        component: gpu, cpu, ...
+        start: when the process began, with 0 J; or where the last row on record ends, with all joules up to there.
+        until: the latest moment that a sample can have.
+        from_wall: wall seconds to clock time.
+        scale: what the samples' joules are multiplied by.
+
     """
-    curve = [Reading(start, 0.0)]
-    last_raw_j = total_j = 0.0
-    for sample in sorted(samples, key=lambda s: (s.wall_s, sorted(s.energy_j.items()))):
-        raw_j = sample.energy_j.get(component)
-        moment = from_wall(sample.wall_s)
-        if raw_j is None or moment <= curve[-1].at:
-            continue
-        total_j += max(0.0, raw_j - last_raw_j) * scale
-        last_raw_j = raw_j
-        curve.append(Reading(moment, total_j))
+    known = [s for s in samples if component in s.energy_j]
+    told = {(s.energy_j[component] * scale, min(from_wall(s.wall_s), until)) for s in known}
+    news = [Reading(at, energy_j) for energy_j, at in sorted(told) if at > start.at and energy_j >= start.energy_j]
+    curve = [start, *_agreeing(news)]
+    whole_j = max((energy_j for energy_j, _ in told), default=0.0)
+    if whole_j > curve[-1].energy_j:
+        curve.append(Reading(curve[-1].at + TICK, whole_j))
     return curve
+
+
+def _agreeing(ordered: Sequence[Reading]) -> list[Reading]:
+    """The most readings whose moments rise as their joules do: those taken while the clock was wrong fall away.
+
+    The longest rising subsequence, by patience sorting.
+    """
+    tops: list[datetime] = []
+    ends: list[int] = []
+    before: list[int] = []
+    for index, reading in enumerate(ordered):
+        pile = bisect.bisect_left(tops, reading.at)
+        before.append(ends[pile - 1] if pile else -1)
+        tops[pile : pile + 1], ends[pile : pile + 1] = [reading.at], [index]
+    chosen: list[Reading] = []
+    index = ends[-1] if ends else -1
+    while index >= 0:
+        chosen.append(ordered[index])
+        index = before[index]
+    return chosen[::-1]
 
 
 def rows(

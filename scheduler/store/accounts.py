@@ -4,12 +4,15 @@ Rows are written once: a duplicate or late delivery changes nothing (INV-16), an
 other change (INV-17).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, Table, and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.elements import ColumnElement
 
+from lowtide.scheduler.model.series import Accounting, Basis, PointKind, SeriesKey, Signal
 from lowtide.scheduler.store.tables import attempt, baseline, emission, energy, intensity, job, site
 
 _PRICED = and_(
@@ -29,57 +32,121 @@ def insert_once(connection: Connection, table: Table, rows: Sequence[dict[str, o
         connection.execute(sqlite.insert(table).on_conflict_do_nothing(), list(rows))
 
 
+def booked(connection: Connection, attempt_id: str) -> dict[str, tuple[datetime, int]]:
+    """By component: where the attempt's rows end, and the millijoules in all of them."""
+    query = (
+        select(energy.c.component, func.max(energy.c.end_at), func.sum(energy.c.energy_mj))
+        .where(energy.c.attempt_id == attempt_id)
+        .group_by(energy.c.component)
+    )
+    return {component: (end, energy_mj) for component, end, energy_mj in connection.execute(query)}
+
+
 def energy_of(connection: Connection, job_id: str) -> list[RowMapping]:
     """A job's energy rows joined with their emissions where they are known, in time order."""
+    return energy_by_job(connection, [job_id]).get(job_id, [])
+
+
+def energy_by_job(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[RowMapping]]:
+    """The same for several jobs at once; a job without energy is left out."""
     priced = [c for c in emission.c if c.name not in {"attempt_id", "component", "start_at"}]
     query = (
-        select(energy, *priced, attempt.c.site, attempt.c.number)
+        select(energy, *priced, attempt.c.site, attempt.c.number, attempt.c.job_id)
         .join(attempt, attempt.c.id == energy.c.attempt_id)
         .outerjoin(emission, _PRICED)
-        .where(attempt.c.job_id == job_id)
+        .where(attempt.c.job_id.in_(job_ids))
         .order_by(energy.c.start_at, energy.c.attempt_id, energy.c.component)
     )
-    return list(connection.execute(query).mappings())
+    return _grouped(connection.execute(query).mappings())
 
 
-def unpriced(connection: Connection, limit: int = 5000) -> list[RowMapping]:
-    """Energy rows that have no emission yet, with their site, oldest first."""
+def _grouped(rows: Iterable[RowMapping]) -> dict[str, list[RowMapping]]:
+    found: dict[str, list[RowMapping]] = {}
+    for row in rows:
+        found.setdefault(row["job_id"], []).append(row)
+    return found
+
+
+def open_accounts(connection: Connection) -> list[str]:
+    """Ids of the jobs that had a process and whose baseline row is not written yet.
+
+    Only these have energy that waits for its price: a baseline row closes the account, with or without a figure.
+    """
+    settled = select(baseline.c.job_id).where(baseline.c.job_id == attempt.c.job_id)
+    query = select(attempt.c.job_id).distinct().where(attempt.c.started_at.is_not(None), ~settled.exists())
+    return list(connection.execute(query.order_by(attempt.c.job_id)).scalars())
+
+
+def unpriced(connection: Connection, job_ids: Sequence[str]) -> list[RowMapping]:
+    """Energy rows of the jobs that have no emission yet, with their site, oldest first."""
     query = (
         select(energy, attempt.c.site)
         .join(attempt, attempt.c.id == energy.c.attempt_id)
         .outerjoin(emission, _PRICED)
-        .where(emission.c.attempt_id.is_(None))
+        .where(attempt.c.job_id.in_(job_ids), emission.c.attempt_id.is_(None))
         .order_by(energy.c.start_at)
-        .limit(limit)
+    )
+    return list(connection.execute(query).mappings())
+
+
+def ended(connection: Connection, job_ids: Sequence[str]) -> list[RowMapping]:
+    """Those of the jobs that have ended and of which no attempt can live: no more energy will come."""
+    alive = select(attempt.c.id).where(attempt.c.job_id == job.c.id, attempt.c.ended_at.is_(None))
+    query = select(job.c.id, job.c.first_feasible_at, job.c.submitted_at, job.c.finished_at).where(
+        job.c.id.in_(job_ids), job.c.finished_at.is_not(None), ~alive.exists()
     )
     return list(connection.execute(query).mappings())
 
 
 def baseline_of(connection: Connection, job_id: str) -> RowMapping | None:
-    """The job's counterfactual, once it is settled."""
-    return connection.execute(select(baseline).where(baseline.c.job_id == job_id)).mappings().first()
+    """The job's counterfactual, once its account is closed."""
+    return baseline_by_job(connection, [job_id]).get(job_id)
 
 
-def without_baseline(connection: Connection, limit: int = 200) -> list[RowMapping]:
-    """Ended jobs that ran and have no baseline yet."""
-    query = (
-        select(job.c.id, job.c.first_feasible_at, job.c.submitted_at, job.c.finished_at, job.c.started_at)
-        .outerjoin(baseline, baseline.c.job_id == job.c.id)
-        .where(job.c.finished_at.is_not(None), job.c.started_at.is_not(None), baseline.c.job_id.is_(None))
-        .order_by(job.c.finished_at)
-        .limit(limit)
-    )
-    return list(connection.execute(query).mappings())
+def baseline_by_job(connection: Connection, job_ids: Sequence[str]) -> dict[str, RowMapping]:
+    """The same for several jobs at once."""
+    query = select(baseline).where(baseline.c.job_id.in_(job_ids))
+    return {row["job_id"]: row for row in connection.execute(query).mappings()}
 
 
-def intensities(connection: Connection, zone: str, start: datetime, end: datetime) -> list[RowMapping]:
-    """Stored intensities of a zone that touch [start, end), in time order."""
+def attempts_by_job(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[RowMapping]]:
+    """The attempts of several jobs, oldest first; a job without any is left out."""
+    query = select(attempt).where(attempt.c.job_id.in_(job_ids)).order_by(attempt.c.number)
+    return _grouped(connection.execute(query).mappings())
+
+
+def intensities(connection: Connection, key: SeriesKey, start: datetime, end: datetime) -> list[RowMapping]:
+    """Stored intensities of one key that touch [start, end), in time order."""
     query = (
         select(intensity)
-        .where(intensity.c.zone == zone, intensity.c.start_at < end, intensity.c.end_at > start)
+        .where(*_is_key(key), intensity.c.start_at < end, intensity.c.end_at > start)
         .order_by(intensity.c.start_at)
     )
     return list(connection.execute(query).mappings())
+
+
+def key_values(key: SeriesKey) -> dict[str, object]:
+    """A key as plain column values."""
+    return {name: str(value) for name, value in asdict(key).items()}
+
+
+def _is_key(key: SeriesKey) -> list[ColumnElement[bool]]:
+    return [intensity.c[name] == value for name, value in key_values(key).items()]
+
+
+def latest_key(connection: Connection, zone: str) -> SeriesKey | None:
+    """The key of the figures that came in last for a zone; yearly averages do not count."""
+    query = (
+        select(intensity.c.source, intensity.c.signal, intensity.c.basis, intensity.c.accounting)
+        .where(intensity.c.zone == zone, intensity.c.kind != PointKind.STATIC)
+        .order_by(intensity.c.seen_at.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    source, signal, basis, accounting = row
+    return SeriesKey(source, zone, Signal(signal), Basis(basis), Accounting(accounting))
 
 
 def totals(connection: Connection) -> list[RowMapping]:
@@ -109,6 +176,7 @@ def baseline_totals(connection: Connection) -> list[RowMapping]:
             job.c.queue, zone.label("zone"), func.coalesce(func.sum(baseline.c.emissions_g), 0.0).label("emissions_g")
         )
         .join(job, job.c.id == baseline.c.job_id)
+        .where(baseline.c.emissions_g.is_not(None))
         .group_by(job.c.queue, zone)
     )
     return list(connection.execute(query).mappings())

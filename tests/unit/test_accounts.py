@@ -1,5 +1,6 @@
 """The ledger's arithmetic: exact, repeatable, and honest about what is not known."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, 
 from lowtide.scheduler.model.units import from_timestamp
 
 START = datetime(2026, 3, 1, 12, 10, tzinfo=UTC)
+FOREVER = START + timedelta(days=365)
 
 
 def a_series(*values: float, start: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)) -> Series:
@@ -33,7 +35,8 @@ def rows_of(
     samples: list[tuple[float, float]], *, closed_only: bool = False, scale: float = 1.0
 ) -> list[energy.EnergyRow]:
     taken = [energy.CumulativeSample(START.timestamp() + s, {"cpu": j}) for s, j in samples]
-    curve = energy.readings(taken, "cpu", start=START, from_wall=from_timestamp, scale=scale)
+    start = energy.Reading(START, 0.0)
+    curve = energy.readings(taken, "cpu", start=start, until=FOREVER, from_wall=from_timestamp, scale=scale)
     return energy.rows(
         curve, attempt_id="a", component="cpu", source="rapl", quality="measured", scale=scale, closed_only=closed_only
     )
@@ -74,7 +77,37 @@ def test_inv16_a_row_that_was_written_early_equals_the_one_written_later() -> No
 
 def test_inv17_a_counter_that_falls_back_adds_nothing_negative() -> None:
     rows = rows_of([(60.0, 500.0), (120.0, 20.0), (180.0, 50.0)])
-    assert sum(r.energy_mj for r in rows) == 530_000
+    assert sum(r.energy_mj for r in rows) == 500_000
+
+
+def test_inv15_a_clock_that_is_set_back_adds_no_energy() -> None:
+    """Two hours at 100 W, sampled each half minute; the node's clock is set back by half an hour on the way."""
+    samples = [(30.0 * i - (1800.0 if i > 120 else 0.0), 3000.0 * i) for i in range(1, 241)]
+    assert sum(r.energy_mj for r in rows_of(samples)) == 720_000_000
+
+
+def test_samples_that_were_taken_while_the_clock_was_wrong_move_no_other() -> None:
+    steady = [(60.0 * i, 600.0 * i) for i in range(1, 121)]
+    glitch = [(s + 86_400.0 if 20 < i < 23 else s, j) for i, (s, j) in enumerate(steady)]
+    told = [(r.start, r.end, r.energy_mj) for r in rows_of(steady)]
+    assert [(r.start, r.end, r.energy_mj) for r in rows_of(glitch)] == told
+
+
+def test_inv16_a_curve_goes_on_where_the_rows_on_record_end() -> None:
+    """The half hour on record was read off samples that are lost by now: what it lacks or has is made up for."""
+    taken = [energy.CumulativeSample(START.timestamp() + 3600.0, {"cpu": 3600.0})]
+    booked = energy.Reading(START + timedelta(minutes=20), 900.0)
+    curve = energy.readings(taken, "cpu", start=booked, until=FOREVER, from_wall=from_timestamp, scale=1.0)
+    rows = energy.rows(curve, attempt_id="a", component="cpu", source="rapl", quality="measured")
+    assert [(r.start.strftime("%H:%M"), r.energy_mj) for r in rows] == [("12:30", 2_025_000), ("13:00", 675_000)]
+
+
+def test_energy_that_came_while_the_clock_stood_behind_the_record_is_not_lost() -> None:
+    taken = [energy.CumulativeSample(START.timestamp() + 60.0, {"cpu": 1000.0})]
+    booked = energy.Reading(START + timedelta(minutes=20), 900.0)
+    curve = energy.readings(taken, "cpu", start=booked, until=FOREVER, from_wall=from_timestamp, scale=1.0)
+    (row,) = energy.rows(curve, attempt_id="a", component="cpu", source="rapl", quality="measured")
+    assert (row.start, row.energy_mj) == (booked.at, 100_000)
 
 
 def test_a_time_lapse_multiplies_energy_and_says_by_how_much() -> None:
@@ -125,3 +158,27 @@ def test_a_job_that_ran_at_once_is_its_own_baseline() -> None:
 
 def test_the_counterfactual_is_unknown_where_the_intensity_is() -> None:
     assert emissions.counterfactual_g([spent(0, 20, 1)], START - timedelta(days=2), a_series(100)) is None
+
+
+def a_series_with_a_hole(half_hours: int) -> Series:
+    whole = a_series(100, *[0.0] * half_hours, 200)
+    return replace(whole, points=(whole.points[0], whole.points[-1]))
+
+
+def test_a_hole_of_an_hour_is_filled_by_the_mean_of_its_neighbours_as_an_estimate() -> None:
+    found = emissions.price(emissions.bridged(a_series_with_a_hole(2)), START, START + timedelta(minutes=50))
+    assert found is not None
+    assert found.g_per_kwh == pytest.approx((20 * 100 + 30 * 150) / 50)
+    assert found.kind == "estimated"
+
+
+def test_a_wider_hole_stays_a_hole() -> None:
+    assert emissions.bridged(a_series_with_a_hole(3)) == a_series_with_a_hole(3)
+
+
+def test_an_interval_is_actual_only_where_all_of_it_is() -> None:
+    series = a_series(100, 100)
+    mixed = replace(series, points=(series.points[0], replace(series.points[1], kind=PointKind.ESTIMATED)))
+    half = timedelta(minutes=30)
+    kinds = [found.kind for found in (emissions.price(mixed, START, START + n * half) for n in (0.5, 1)) if found]
+    assert kinds == ["actual", "estimated"]
