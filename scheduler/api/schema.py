@@ -174,8 +174,11 @@ class Receipt(_Shape):
     energy_kwh: float | None
     energy_by: list[EnergyPart]
     emissions_g: float | None
+    emissions_so_far_g: float | None
+    priced_fraction: float | None
     baseline_emissions_g: float | None
     baseline_start_at: str | None
+    baseline_code: str | None
     avoided_g: float | None
     avoided_fraction: float | None
     intensity_mean_g_per_kwh: float | None
@@ -199,6 +202,8 @@ class Report(_Shape):
     baseline_emissions_g: float | None
     avoided_g: float | None
     avoided_fraction: float | None
+    jobs_priced: int
+    jobs_compared: int
     notes: list[str]
     attribution: list[str]
 

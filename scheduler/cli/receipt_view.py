@@ -45,7 +45,7 @@ def _figures(receipt: Json) -> list[str]:
     share = receipt["avoided_fraction"]
     lines = [
         _line("energy", energy(receipt["energy_kwh"]), _scale(receipt)),
-        _line("emissions", mass(receipt["emissions_g"]), _at(receipt["intensity_mean_g_per_kwh"])),
+        _emissions(receipt),
         _line(
             "had it run at once", mass(receipt["baseline_emissions_g"]), _at(receipt["baseline_intensity_g_per_kwh"])
         ),
@@ -61,6 +61,13 @@ def _figures(receipt: Json) -> list[str]:
     if receipt["accuracy_per_kwh"] is not None:
         lines.append(_line("accuracy per kWh", f"{receipt['accuracy_per_kwh']:.4g}"))
     return lines
+
+
+def _emissions(receipt: Json) -> str:
+    so_far, share = receipt["emissions_so_far_g"], receipt["priced_fraction"]
+    if receipt["emissions_g"] is None and so_far is not None and share is not None:
+        return _line("emissions so far", mass(so_far), f"for {share:.0%} of the energy")
+    return _line("emissions", mass(receipt["emissions_g"]), _at(receipt["intensity_mean_g_per_kwh"]))
 
 
 def _scale(receipt: Json) -> str:

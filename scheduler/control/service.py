@@ -37,6 +37,8 @@ from lowtide.scheduler.settings import Settings
 from lowtide.scheduler.store import accounts, attempts, jobs, plans
 
 FOLLOW_S = 0.5
+REPORT_PAGE = 500
+"""Jobs whose rows are read at once for a report over all of them."""
 ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"
 """No 0, 1, i, l, o, u: ids are read out and typed."""
 
@@ -429,19 +431,33 @@ class Service:
         return await self._writer.read(lambda c: self._receipt(c, jobs.get(c, job_id)))
 
     def _receipt(self, connection: Connection, row: RowMapping) -> Json:
-        return receipts.receipt(
-            self._job_json(connection, row),
-            accounts.energy_of(connection, row["id"]),
-            accounts.baseline_of(connection, row["id"]),
-            attempts.of_job(connection, row["id"]),
-        )
+        return self._receipts(connection, [row])[0]
+
+    def _receipts(self, connection: Connection, rows: list[RowMapping]) -> list[Json]:
+        """Receipts of a page of jobs in three queries."""
+        ids, now = [row["id"] for row in rows], self._clock.now()
+        energy, base = accounts.energy_by_job(connection, ids), accounts.baseline_by_job(connection, ids)
+        tries = accounts.attempts_by_job(connection, ids)
+        told = []
+        for row in rows:
+            own, baseline, attempts_of = energy.get(row["id"], []), base.get(row["id"]), tries.get(row["id"], [])
+            site = attempts_of[-1]["site"] if attempts_of else None
+            job = job_json(row, now=now, site=site, figures=receipts.totals(own, baseline))
+            told.append(receipts.receipt(job, own, baseline, attempts_of))
+        return told
 
     async def report(self, job_ids: list[str] | None) -> Json:
         """Receipts of the named jobs, or of all that ran, with their sums."""
 
         def work(connection: Connection) -> list[Json]:
-            rows = [jobs.get(connection, i) for i in job_ids] if job_ids else jobs.search(connection, limit=1000)
-            return [self._receipt(connection, row) for row in rows if job_ids or row["attempts"]]
+            if job_ids:
+                return self._receipts(connection, [jobs.get(connection, i) for i in job_ids])
+            found: list[Json] = []
+            page = jobs.search(connection, limit=REPORT_PAGE)
+            while page:
+                found += self._receipts(connection, [row for row in page if row["attempts"]])
+                page = jobs.search(connection, limit=REPORT_PAGE, after=page[-1]["id"])
+            return found
 
         return receipts.report(await self._writer.read(work), now=self._clock.now())
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from lowtide.scheduler.ledger.baseline import OPEN_SENTENCE, SENTENCES, BaselineCode
 from lowtide.scheduler.model.units import kwh_from_j
 from lowtide.scheduler.report.shape import Json, stamp
 
@@ -15,27 +16,38 @@ ATTRIBUTIONS = {
     ),
     "static": "Data: Ember (2025), Energy Institute - processed by Our World in Data, CC BY 4.0.",
 }
-COUNTERFACTUAL = (
-    "Avoided: the same energy, had the job run without a pause from the moment it could first have started,"
-    " at the intensity recorded then, less what it emitted. An estimate, and it may be negative."
-)
+HOW = {
+    "cpu_time": "CPU time x a power per hardware thread",
+    "declared_power": "declared power x run time",
+    "gpu_tdp": "rated GPU power x run time",
+}
+KEY = ("source", "zone", "signal", "basis", "accounting")
 
 
 def totals(rows: Sequence[Mapping[Any, Any]], baseline: Mapping[Any, Any] | None) -> Json:
-    """Energy and grams of one job; a figure that is not complete yet is None."""
-    if not rows:
-        return {"energy_kwh": None, "emissions_g": None, "baseline_emissions_g": None, "avoided_g": None}
-    keys = {(r["grid_source"], r["zone"], r["signal"], r["basis"], r["accounting"]) for r in rows}
-    priced = all(r["emissions_g"] is not None for r in rows)
-    emitted = sum(r["emissions_g"] for r in rows) if priced else None
-    # Savings hold only within one (source, zone, signal, basis, accounting).
-    base = baseline["emissions_g"] if baseline is not None and len(keys) == 1 else None
+    """Energy and grams of one job; a figure that is not complete yet is None.
+
+    ``emissions_so_far_g`` is what the priced part emitted, ``priced_fraction`` that part's share of the energy.
+    """
+    priced = [r for r in rows if r["emissions_g"] is not None]
+    so_far = sum(r["emissions_g"] for r in priced) if priced else None
+    emitted = so_far if len(priced) == len(rows) else None
+    base = baseline["emissions_g"] if baseline is not None and _is_comparable(priced, baseline) else None
+    energy_mj, priced_mj = sum(r["energy_mj"] for r in rows), sum(r["energy_mj"] for r in priced)
     return {
-        "energy_kwh": kwh_from_j(sum(r["energy_mj"] for r in rows) / 1000),
+        "energy_kwh": kwh_from_j(energy_mj / 1000) if rows else None,
         "emissions_g": emitted,
+        "emissions_so_far_g": so_far,
+        "priced_fraction": priced_mj / energy_mj if energy_mj else None,
         "baseline_emissions_g": base,
         "avoided_g": None if base is None or emitted is None else base - emitted,
     }
+
+
+def _is_comparable(priced: Sequence[Mapping[Any, Any]], baseline: Mapping[Any, Any]) -> bool:
+    """Whether both sides of a saving come from one (source, zone, signal, basis, accounting)."""
+    own = {(r["grid_source"], r["zone"], r["signal"], r["basis"], r["accounting"]) for r in priced}
+    return own == {tuple(baseline["data"].get(name) for name in KEY)}
 
 
 def receipt(
@@ -70,7 +82,8 @@ def receipt(
         "accuracy_per_kwh": accuracy / energy_kwh if accuracy is not None and energy_kwh else None,
         "attempts": [_attempt(a, rows) for a in attempts],
         "scale": max((r["scale"] for r in rows), default=1.0),
-        "notes": notes(rows, complete=base is not None),
+        "baseline_code": baseline["data"].get("code") if baseline else None,
+        "notes": notes(rows, baseline, attempts),
         "attribution": _attributions(rows),
     }
 
@@ -116,28 +129,63 @@ def _attempt(attempt: Mapping[Any, Any], rows: Sequence[Mapping[Any, Any]]) -> J
     }
 
 
-def notes(rows: Sequence[Mapping[Any, Any]], *, complete: bool) -> list[str]:
+def notes(
+    rows: Sequence[Mapping[Any, Any]], baseline: Mapping[Any, Any] | None, attempts: Sequence[Mapping[Any, Any]]
+) -> list[str]:
     """What was measured, modelled, scaled and left out, in sentences."""
     if not rows:
         return ["No energy is on record for it yet."]
-    told = []
-    whole = sum(r["energy_mj"] for r in rows) or 1
-    modelled = sum(r["energy_mj"] for r in rows if r["quality"] == "modelled") / whole
-    sources = {r["source"] for r in rows if r["quality"] == "modelled"}
-    if modelled:
-        how = {"cpu_time": "CPU time x a power per hardware thread", "declared_power": "declared power x run time"}
-        by = ", ".join(sorted(how.get(s, s) for s in sources))
-        told.append(f"{modelled:.0%} of the energy is modelled ({by}); the rest is measured.")
-    else:
-        told.append("All energy is measured.")
+    told = [*_energy_notes(_by_component(rows)), *_gpu_notes(rows, attempts)]
     scale = max(r["scale"] for r in rows)
     if scale != 1:
         told.append(f"Time-lapse: 1 s of run stands for {scale:.0f} s, and energy is multiplied by {scale:.0f}.")
+    if any(a["ended_at"] is None for a in attempts):
+        told.append("It still runs: so far its energy is on record in whole half hours.")
     if any(r["kind"] in {"estimated", "static"} for r in rows):
         told.append("Part of the intensity is an estimate or a yearly average, not an actual figure.")
-    told.append(COUNTERFACTUAL if complete else "The comparison with running at once is not settled yet.")
+    told.append(_comparison(baseline))
     told.append("Left out: memory, network, cooling beyond the PUE, and embodied carbon.")
     return told
+
+
+def _energy_notes(parts: Sequence[Json]) -> list[str]:
+    """How the parts of ``energy_by``, of one job or of several, came about."""
+    modelled = [p for p in parts if p["quality"] == "modelled"]
+    sources: set[str] = {p["source"] for p in modelled}
+    by = ", ".join(sorted(HOW.get(source, source) for source in sources))
+    whole_kwh, modelled_kwh = sum(p["energy_kwh"] for p in parts), sum(p["energy_kwh"] for p in modelled)
+    if not modelled:
+        told = ["All energy is measured."]
+    elif len(modelled) == len(parts):
+        told = [f"All energy is modelled ({by})."]
+    else:
+        told = [f"{_share(modelled_kwh, whole_kwh)} of the energy is modelled ({by}); the rest is measured."]
+    if any(p["source"] == "nvml_power" for p in parts):
+        told.append("GPU energy is power sampled about once a second: peaks between two samples are not seen.")
+    return told
+
+
+def _share(part: float, whole: float) -> str:
+    """A share between nothing and all, never rounded to either."""
+    share = part / whole if whole else 0.0
+    if share < 0.01:  # noqa: PLR2004 - the finest that is told
+        return "Less than 1%"
+    return "More than 99%" if share > 0.99 else f"{share:.0%}"  # noqa: PLR2004
+
+
+def _gpu_notes(rows: Sequence[Mapping[Any, Any]], attempts: Sequence[Mapping[Any, Any]]) -> list[str]:
+    """Attempts that held GPUs and of whose energy nothing is known; declared power holds all of a job."""
+    known = {r["attempt_id"] for r in rows if r["component"] in {"gpu", "job"}}
+    using = {r["attempt_id"] for r in rows}
+    if not any(a["gpus"] and a["id"] in using - known for a in attempts):
+        return []
+    why = "NVML cannot be reached in the job, or they are GPUs in name only"
+    return [f"GPU energy is missing: it held GPUs that gave neither energy nor power ({why})."]
+
+
+def _comparison(baseline: Mapping[Any, Any] | None) -> str:
+    code = baseline["data"].get("code") if baseline is not None else None
+    return OPEN_SENTENCE if code is None else SENTENCES[BaselineCode(code)]
 
 
 def _attributions(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
@@ -145,29 +193,46 @@ def _attributions(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
 
 
 def report(receipts: Sequence[Json], *, now: datetime) -> Json:
-    """Several receipts and their sums; a sum is None as soon as one of its parts is."""
+    """Several receipts and their sums.
+
+    A sum covers the jobs whose figure is known, and how many those are is told. What was avoided is added up from
+    the jobs that have both sides of the comparison, never from the difference of two sums.
+    """
     ran = [r for r in receipts if r["energy_kwh"] is not None]
-    whole: Json = {name: _sum([r[name] for r in ran]) for name in ("energy_kwh", "emissions_g", "baseline_emissions_g")}
-    keys = {(i["source"], i["zone"], i["signal"], i["basis"], i["accounting"]) for r in ran for i in r["intensity"]}
-    mixed = len({key[2:] for key in keys}) > 1
+    priced = [r for r in ran if r["emissions_g"] is not None]
+    compared = [r for r in priced if r["avoided_g"] is not None]
+    mixed = len({(i["signal"], i["basis"], i["accounting"]) for r in priced for i in r["intensity"]}) > 1
+    base, avoided = _sum(compared, "baseline_emissions_g"), _sum(compared, "avoided_g")
+    parts = [part for r in ran for part in r["energy_by"]]
+    own: set[str] = {note for r in ran for note in _energy_notes(r["energy_by"])}
+    others: set[str] = {note for r in ran for note in r["notes"]} - own
+    told = (_energy_notes(parts) if ran else []) + sorted(others)
     if mixed:
-        whole |= {"emissions_g": None, "baseline_emissions_g": None}
-    base, emitted = whole["baseline_emissions_g"], whole["emissions_g"]
-    avoided = None if base is None or emitted is None else base - emitted
-    told = sorted({note for r in ran for note in r["notes"]})
-    if mixed:
+        base = avoided = None
         told.append("The jobs were priced by signals that must not be added (average and marginal, or two bases).")
     return {
         "at": stamp(now),
         "jobs": list(receipts),
-        **whole,
+        "energy_kwh": _sum(ran, "energy_kwh"),
+        "emissions_g": None if mixed else _sum(priced, "emissions_g"),
+        "baseline_emissions_g": base,
         "avoided_g": avoided,
         "avoided_fraction": avoided / base if avoided is not None and base else None,
-        "notes": told,
+        "jobs_priced": len(priced),
+        "jobs_compared": len(compared),
+        "notes": [*told, *_coverage(len(ran), len(priced), len(compared))],
         "attribution": sorted({line for r in ran for line in r["attribution"]}),
     }
 
 
-def _sum(values: Sequence[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return sum(known) if values and len(known) == len(values) else None
+def _coverage(ran: int, priced: int, compared: int) -> list[str]:
+    told = []
+    if priced < ran:
+        told.append(f"The sum of emissions covers {priced} of {ran} jobs: the others are not priced, or not yet.")
+    if compared < ran:
+        told.append(f"The sums of 'at once' and 'avoided' cover the {compared} of {ran} jobs that could be compared.")
+    return told
+
+
+def _sum(receipts: Sequence[Json], name: str) -> float | None:
+    return sum(r[name] for r in receipts) if receipts else None

@@ -154,6 +154,12 @@ def test_a_receipt_shows_unknown_figures_as_unknown() -> None:
     assert [line.split()[-1] for line in lines[3:7]] == ["-", "-", "-", "-"]
 
 
+def test_a_receipt_that_is_priced_in_part_says_for_how_much() -> None:
+    running = a_receipt(a_finished_job(emissions_g=None)) | {"emissions_so_far_g": 90.0, "priced_fraction": 0.5}
+    line = receipt_view.receipt_text(running).splitlines()[4]
+    assert line.split() == ["emissions", "so", "far", "90.0", "gCO2e", "for", "50%", "of", "the", "energy"]
+
+
 def test_a_scaled_receipt_says_so() -> None:
     assert "scaled by 600" in receipt_view.receipt_text(a_receipt(a_finished_job()) | {"scale": 600.0})
 
