@@ -57,16 +57,19 @@ class Settlement:
 
     def settle(self, connection: Connection, job_ids: list[str], now: datetime, book: PriceBook) -> None:
         """Price what can be priced of these open accounts, then close those that will not change any more."""
-        for row in accounts.unpriced(connection, job_ids):
-            site = self._sites.get(row["site"])
-            if site is None or not site.zone:
-                continue
-            found = book.price(site.zone, row["start_at"], row["end_at"], now - row["end_at"])
-            if found is not None:
-                accounts.insert_once(connection, t.emission, [_emission_values(row, found, site.pue)])
-        energy = accounts.energy_by_job(connection, job_ids)
-        for job in accounts.ended(connection, job_ids):
+        priced = [self._priced(row, now, book) for row in accounts.unpriced(connection, job_ids)]
+        accounts.insert_once(connection, t.emission, [values for values in priced if values is not None])
+        ended = accounts.ended(connection, job_ids)
+        energy = accounts.energy_by_job(connection, [job["id"] for job in ended])
+        for job in ended:
             self._close(connection, job, energy.get(job["id"], []), now, book)
+
+    def _priced(self, row: RowMapping, now: datetime, book: PriceBook) -> dict[str, object] | None:
+        site = self._sites.get(row["site"])
+        if site is None or not site.zone:
+            return None
+        found = book.price(site.zone, row["start_at"], row["end_at"], now - row["end_at"])
+        return None if found is None else _emission_values(row, found, site.pue)
 
     def _close(
         self, connection: Connection, job: RowMapping, rows: list[RowMapping], now: datetime, book: PriceBook
