@@ -39,6 +39,8 @@ PARALLEL_CALLS = 8
 LONG_STEP_S = 1.0
 METER_SAMPLES = 2
 """The log of a running attempt is read once in so many samples: a lost node takes no more of them along."""
+METER_REST_S = 10.0
+"""Wall seconds between two such readings at least: each is two requests to the cluster's head."""
 
 
 class Driver:
@@ -245,7 +247,7 @@ class Driver:
         now_s = asyncio.get_running_loop().time()
         if row["state"] != AttemptState.RUNNING or now_s < self._meter_due_s.get(row["id"], 0.0):
             return
-        self._meter_due_s[row["id"]] = now_s + METER_SAMPLES * self._settings.sample_s
+        self._meter_due_s[row["id"]] = now_s + max(METER_REST_S, METER_SAMPLES * self._settings.sample_s)
         text = await site.cluster.log_tail(row["id"], max_bytes=LOG_BYTES, lines=LOG_LINES)
         report = jobside_record.parse(text, row["fence"])
         await self._writer.run(lambda c: self._account(c, row, report))
