@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from lowtide.policies.problem import Policy
 from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.site import Queue
 
 GROUP = "lowtide.policies"
 
@@ -45,3 +46,21 @@ def policy_for(name: str, params: tuple[tuple[str, float], ...] = ()) -> Policy:
             fix="Correct the queue's policy_params.",
         ) from error
     return policy
+
+
+def check_policy(queue: Queue) -> None:
+    """Make sure that a queue's policy can be had, before jobs depend on it.
+
+    Raises:
+        BadInput: the policy is not installed, cannot be loaded or refuses its parameters; names the queue.
+
+    """
+    try:
+        policy_for(queue.policy, queue.policy_params)
+    except BadInput as error:
+        raise BadInput(f"queue {queue.name!r}: {error.message}", fix=error.fix) from error
+    except Exception as error:
+        raise BadInput(
+            f"queue {queue.name!r}: the policy {queue.policy!r} cannot be loaded ({type(error).__name__}: {error}).",
+            fix=f"Mend its package, or choose among: {', '.join(policy_names())}.",
+        ) from error

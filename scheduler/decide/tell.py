@@ -7,16 +7,20 @@ from lowtide.policies.problem import EPSILON_S, Choice, Placement
 from lowtide.scheduler.decide.market import Market
 from lowtide.scheduler.decide.triage import NO_REASON, SOMEONE, Asker
 from lowtide.scheduler.decide.wording import break_even_g_per_kwh, carbon_conditions, percent, when
-from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, Segment, Snapshot
+from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, PolicyFailure, Segment, Snapshot
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 
 MOST_CANDIDATES = 6
 """More rows than this nobody reads; sites beyond them are considered all the same."""
 
 
-def told(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> JobDecision:
-    """The decision that follows from a choice."""
+def told(
+    asker: Asker, choice: Choice, here: Market, snapshot: Snapshot, failure: PolicyFailure | None = None
+) -> JobDecision:
+    """The decision that follows from a choice; ``failure`` is why its queue's policy had no say in it."""
     action, reason = _verdict(asker, choice, here, snapshot)
+    if failure is not None and action in {Action.START, Action.KEEP}:  # a wait is then for capacity or a time
+        reason = Reason(ReasonCode.POLICY_FAILED, {"policy": failure.policy, "error": failure.error})
     baseline, placed = choice.baseline, choice.chosen
     site = placed.site if placed is not None else (asker.request.sites[0] if asker.request.sites else None)
     shifted = placed is not None and placed is not baseline

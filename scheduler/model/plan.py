@@ -164,12 +164,26 @@ class JobDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyFailure:
+    """A policy that raised or gave no usable answer; ``error`` is the kind, ``detail`` is for the log.
+
+    What an exception says may differ from one call to the next (an address in a ``repr``), so plans are
+    compared without it.
+    """
+
+    policy: str
+    error: str
+    detail: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One decision for every non-terminal job of the snapshot, and the grid data it rests on."""
 
     made_at: datetime
     decisions: tuple[JobDecision, ...]
     grid: tuple[dict[str, object], ...] = ()
+    failures: tuple[PolicyFailure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class ReasonCode(StrEnum):
     NO_GAIN = "no_gain"
     GRID_DATA_STALE = "grid_data_stale"
     POLICY_ASAP = "policy_asap"
+    POLICY_FAILED = "policy_failed"
     RUN_NOW = "run_now"
     MIN_RUN = "min_run"
     KEEP_RUNNING = "keep_running"
@@ -81,6 +82,7 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.NO_GAIN: "waiting would save {saving_g:.0f} g, not more than the doubt of {doubt_g:.0f} g",
     ReasonCode.GRID_DATA_STALE: "the grid data ({rung}) does not justify a delay",
     ReasonCode.POLICY_ASAP: "its queue runs jobs as soon as possible",
+    ReasonCode.POLICY_FAILED: "the policy {policy} of its queue failed ({error}), so nothing is delayed for carbon",
     ReasonCode.RUN_NOW: "run now was ordered by {actor}: {why}",
     ReasonCode.MIN_RUN: "runs at least until {start} before it may be suspended",
     ReasonCode.KEEP_RUNNING: "goes on; suspending would not save more than it costs",
