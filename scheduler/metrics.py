@@ -90,6 +90,12 @@ class Metrics:
             ["queue", "action", "reason"],
             registry=self.registry,
         )
+        self._failures = Counter(
+            "lowtide_policy_failures_total",
+            "Cycles in which a policy failed and asap decided for its jobs.",
+            ["policy"],
+            registry=self.registry,
+        )
         self._last_cycle_s = 0.0
         self._daemon: Daemon | None = None
 
@@ -102,6 +108,8 @@ class Metrics:
         """One cycle has ended with this plan."""
         self._cycle.observe(took_s)
         self._last_cycle_s = plan.made_at.timestamp()
+        for failure in plan.failures:
+            self._failures.labels(failure.policy).inc()
         snapshot = self._daemon.loop.latest_snapshot if self._daemon else None
         queues = {view.job_id: view.queue for view in snapshot.jobs} if snapshot else {}
         for decision in plan.decisions:

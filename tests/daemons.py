@@ -54,14 +54,24 @@ class RealDaemon:
         return self
 
     def await_ready(self) -> None:
-        assert self.process is not None
+        """Until it takes decisions."""
+        self.await_open()
+        until(lambda: self.health().get("status") in {"ready", "degraded"}, "the daemon to be ready")
 
-        def ready() -> bool:
+    def await_open(self) -> None:
+        """Until its API answers; it may still look for its sites."""
+
+        def is_open() -> bool:
             assert self.process is not None
             assert self.process.poll() is None, (self.data_dir / "out.log").read_text()[-2000:]
             return (self.data_dir / "daemon.json").exists()
 
-        until(ready, "the daemon to be ready")
+        until(is_open, "the API to open")
+
+    def health(self) -> Json:
+        """What it says of itself; nothing when it does not answer."""
+        answer = self.try_ask("GET", "/v1/health")
+        return answer[1] if answer is not None else {}
 
     def kill(self) -> None:
         assert self.process is not None

@@ -385,6 +385,7 @@ class FakeService:
     def health(self) -> Json:
         return {
             "status": self.status,
+            "waits_for": [],
             "version": "0.1.0",
             "pid": 4242,
             "data_dir": "/tmp/lowtide",

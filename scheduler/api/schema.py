@@ -233,6 +233,7 @@ class Health(_Shape):
     """Whether the daemon is ready."""
 
     status: Literal["ready", "starting", "degraded"]
+    waits_for: list[str]
     version: str
     pid: int
     now: str

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lowtide.scheduler.cli.client import Json, Server, connect, is_listening, recorded
-from lowtide.scheduler.cli.output import say
+from lowtide.scheduler.cli.output import say, warn
 from lowtide.scheduler.cli.table import facts
 from lowtide.scheduler.cli.words import count
 from lowtide.scheduler.model.errors import LowtideError, StartFailure
@@ -18,6 +18,7 @@ READY_S = 90.0
 """A local Ray cluster takes about 6 s to start; a slow disk has been seen to need a minute."""
 END_S = 60.0
 POLL_S = 0.05
+TELL_S = 1.0
 TIMEOUT_EXIT = 5
 WORDS = 1000
 CODES = re.compile(r"\x1b\[[0-9;]*m")
@@ -75,19 +76,37 @@ def run_detached(folder: Path, options: dict[str, Any]) -> Json:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     spoken = folder / "start.log"
     pid = _spawn(daemon_command(folder, options), spoken)
-    deadline = time.monotonic() + READY_S
+    deadline, wait = time.monotonic() + READY_S, _Wait()
     while time.monotonic() < deadline:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             raise _ended(spoken, folder, os.waitstatus_to_exitcode(status))
         health = running(folder)
-        if health is not None and health["pid"] == pid and health["status"] != "starting":
-            return health
+        if health is not None and health["pid"] == pid:
+            if health["status"] != "starting":
+                return health
+            wait.tell(health)
         time.sleep(POLL_S)
     raise TookTooLong(
-        f"the daemon (process {pid}) is not ready after {READY_S:.0f} s.",
+        f"the daemon (process {pid}) is not ready after {READY_S:.0f} s; it waits for {wait.what}.",
         fix=f"It goes on starting; look in {folder / 'lowtide.log'}, or end it with: lowtide down.",
     )
+
+
+class _Wait:
+    """What a starting daemon waits for; a person is told of what takes longer than a moment."""
+
+    def __init__(self) -> None:
+        self.what, self._since, self._told = "its API to open", time.monotonic(), ""
+
+    def tell(self, health: Json) -> None:
+        """Take news of the daemon."""
+        what = "; ".join(health.get("waits_for") or [])
+        if what != self.what:
+            self.what, self._since = what, time.monotonic()
+        elif what != self._told and time.monotonic() - self._since >= TELL_S:
+            self._told = what
+            warn(f"Waiting for {what}")
 
 
 def _spawn(command: list[str], spoken: Path) -> int:
@@ -112,7 +131,7 @@ def up_text(health: Json, *, already: bool) -> str:
     """Where the daemon is, what it serves, and what to type next."""
     sites = [
         f"{site['name']}: zone {site.get('zone') or 'none (carbon-blind)'}"
-        f"{_source(site)}, {count(int(site.get('gpus') or 0), 'GPU')}"
+        f"{_source(site)}, {count(int(site.get('gpus') or 0), 'GPU')}{_trouble(site)}"
         for site in health["sites"]
     ]
     head = "lowtide already runs." if already else "lowtide is up."
@@ -141,6 +160,10 @@ def up_text(health: Json, *, already: bool) -> str:
 def _source(site: Json) -> str:
     source = site.get("grid_source") or site.get("source")
     return f" from {source}" if source else ""
+
+
+def _trouble(site: Json) -> str:
+    return f" - cannot be used yet: {site['trouble']}" if site.get("trouble") else ""
 
 
 def end(server: str | None, directory: str | None, folder: Path, *, keep_cluster: bool) -> None:

@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection, func, insert, select
@@ -13,6 +12,7 @@ from sqlalchemy import Connection, func, insert, select
 from lowtide.connectors.cluster.local_ray import LocalRay
 from lowtide.connectors.cluster.ray_jobs import RayJobs
 from lowtide.scheduler.control import accounting, settling
+from lowtide.scheduler.control.background import Background, quietly
 from lowtide.scheduler.control.clock import Clock
 from lowtide.scheduler.control.driver import Driver
 from lowtide.scheduler.control.gridwatch import GridWatch
@@ -22,7 +22,8 @@ from lowtide.scheduler.control.reconcile import reconcile
 from lowtide.scheduler.control.service import Service
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
-from lowtide.scheduler.model.errors import BadInput, LowtideError
+from lowtide.scheduler.decide.registry import check_policy
+from lowtide.scheduler.model.errors import BadInput, ClusterFailure
 from lowtide.scheduler.model.lifecycle import LIVE_ATTEMPT_STATES
 from lowtide.scheduler.model.plan import Plan
 from lowtide.scheduler.settings import Settings, SiteSettings
@@ -34,6 +35,9 @@ log = structlog.get_logger()
 GRID_CLOCK_S = 60.0
 LOOK_S = 5.0
 RECONCILE_S = 60.0
+FIRST_GRID_S = 5.0
+"""How long the first decisions wait for grid data: without any, work that could wait is started at once."""
+STARTING = "its private Ray cluster is being started"
 FAST_POLL_S = 0.2
 """While an attempt is starting or stopping somebody waits for it: look often."""
 
@@ -52,6 +56,8 @@ class Daemon:
     ) -> None:
         """Open the store, check the settings against it and build the parts; nothing runs yet."""
         self.settings, self.clock = settings, clock
+        for queue in settings.queues:
+            check_policy(queue.queue())
         for name in ("packages", "logs", "checkpoints"):
             (settings.data_dir / name).mkdir(parents=True, exist_ok=True)
         self.database = Database(settings.data_dir / "lowtide.db")
@@ -70,6 +76,7 @@ class Daemon:
         )
         self.settlement = settling.Settlement({name: runtime.site for name, runtime in self.sites.items()})
         self.observer = Observer(settings)
+        self.background = Background()
         self.driver = Driver(
             self.writer,
             self.sites,
@@ -87,6 +94,7 @@ class Daemon:
             sites=self.sites,
             clock=clock,
             settings=settings,
+            background=self.background,
             cycled=cycled,
         )
         self.service = Service(
@@ -100,8 +108,12 @@ class Daemon:
             clock=clock,
             url=url,
             shutdown=shutdown,
+            background=self.background,
+            waits_for=self.waits_for,
         )
-        self._tasks: list[asyncio.Task[None]] = []
+        self._unseen = set(self.sites)
+        self._useful, self._grid_asked = asyncio.Event(), asyncio.Event()
+        self._deciding = self._changing = False
 
     # ---- building ----
 
@@ -154,37 +166,52 @@ class Daemon:
 
     # ---- running ----
 
-    async def start(self) -> None:
-        """Bring the local cluster up, look at every site, fetch the grid, then begin."""
-        await asyncio.gather(self._ensure_local(), self._refresh_grid())
-        await asyncio.gather(*(runtime.look() for runtime in self.sites.values()))
-        await self.driver.drive_all()  # whatever a killed daemon left behind comes first
-        for work in (self.loop.run, self._poll, self._watch_grid, self._watch_sites, self._reconcile):
-            self._tasks.append(asyncio.create_task(work()))
+    def start(self) -> None:
+        """Begin all background work and return; nobody waits for a cluster or a grid source that is slow."""
+        keep = self.background.keep
+        if not self.sites:
+            self._useful.set()
+        keep(self._decide, "loop")
+        keep(self._poll, "poll")
+        keep(self._watch_grid, "grid")
+        for name, runtime in self.sites.items():
+            keep(partial(self._watch_site, runtime), f"site {name}")
+            keep(partial(self._reconcile, runtime), f"reconcile {name}")
 
-    async def _ensure_local(self) -> None:
-        if self.local is None:
-            return
-        url = await self.local.ensure()
-        for runtime in self.sites.values():
-            if runtime.settings.address == "local":
-                await runtime.cluster.close()
-                runtime.cluster = RayJobs(url, python=runtime.settings.python or sys.executable)
+    def waits_for(self) -> list[str]:
+        """What the first decisions still wait for; empty once the daemon is of use."""
+        if self._deciding:
+            return []
+        unseen = [f"site {name}: {self.sites[name].trouble}" for name in self.sites if name in self._unseen]
+        return unseen if not self._useful.is_set() else ["grid data"]
+
+    async def _decide(self) -> None:
+        """The loop, once something can come of it: a site that answers, or all looked at in vain."""
+        await self._useful.wait()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._grid_asked.wait(), FIRST_GRID_S)
+        self._deciding = True
+        await self.loop.run()
 
     async def _poll(self) -> None:
-        """Drive live attempts for ever, faster while one is changing."""
+        """Drive live attempts for ever, faster while one is changing; what a killed daemon left comes first."""
         while True:
-            rows = await self.writer.read(_live_states)
-            if rows:
-                await _quietly(self.driver.drive_all(), "drive")
-            changing = any(state != "running" for state in rows)
-            await asyncio.sleep(FAST_POLL_S if changing else self.settings.poll_s)
+            self._changing = False
+            await quietly(self._drive(), "drive")
+            await asyncio.sleep(FAST_POLL_S if self._changing else self.settings.poll_s)
+
+    async def _drive(self) -> None:
+        states = await self.writer.read(_live_states)
+        self._changing = any(state != "running" for state in states)
+        if states:
+            await self.driver.drive_all()
 
     async def _watch_grid(self) -> None:
         while True:
+            await quietly(self._refresh_grid(), "grid")
+            self._grid_asked.set()
+            await quietly(self._settle(), "ledger")
             await asyncio.sleep(max(0.5, GRID_CLOCK_S / self.clock.rate))
-            await _quietly(self._refresh_grid(), "grid")
-            await _quietly(self._settle(), "ledger")
 
     async def _refresh_grid(self) -> None:
         before = {zone: state.forecast for zone, state in self.grid.zones.items()}
@@ -213,33 +240,48 @@ class Daemon:
             page = ids[first : first + settling.PAGE]
             await self.writer.run(partial(self.settlement.settle, job_ids=page, now=now, book=book))
 
-    async def _watch_sites(self) -> None:
-        """Notice a site that went or came back; start the local cluster again when it has died."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            await asyncio.gather(*(_quietly(self._watch_site(runtime), "site") for runtime in self.sites.values()))
-
     async def _watch_site(self, runtime: SiteRuntime) -> None:
+        """Notice that one site went or came back, whatever the others do."""
+        while True:
+            await quietly(self._look(runtime), f"site {runtime.site.name}")
+            self._unseen.discard(runtime.site.name)
+            if not self._unseen:
+                self._useful.set()
+            await asyncio.sleep(LOOK_S)
+
+    async def _look(self, runtime: SiteRuntime) -> None:
+        """One look; a local cluster that does not run is started, also again when it has died."""
         was = runtime.reachable
-        if await runtime.look() != was:
+        if not await runtime.look() and runtime.settings.address == "local":
+            await self._start_local(runtime)
+        if runtime.reachable:
+            self._useful.set()
+        if runtime.reachable != was:
             facts = {"reachable": runtime.reachable, "why": runtime.trouble}
             log.warning("site_changed", site=runtime.site.name, **facts)
             self.loop.wake("site")
-        if not runtime.reachable and runtime.settings.address == "local":
-            await self._ensure_local()
 
-    async def _reconcile(self) -> None:
+    async def _start_local(self, runtime: SiteRuntime) -> None:
+        assert self.local is not None  # noqa: S101 - made before the sites
+        runtime.trouble = STARTING
+        try:
+            url = await self.local.ensure()
+        except ClusterFailure as failure:
+            runtime.trouble = failure.message
+            raise
+        await runtime.cluster.close()
+        runtime.cluster = RayJobs(url, python=runtime.settings.python or sys.executable)
+        await runtime.look()
+
+    async def _reconcile(self, runtime: SiteRuntime) -> None:
         while True:
             await asyncio.sleep(RECONCILE_S)
-            there = [runtime for runtime in self.sites.values() if runtime.reachable]
-            await asyncio.gather(*(_quietly(reconcile(r, self.writer, self.clock), "reconcile") for r in there))
+            if runtime.reachable:
+                await quietly(reconcile(runtime, self.writer, self.clock), f"reconcile {runtime.site.name}")
 
     async def stop(self, *, stop_cluster: bool) -> None:
         """End the background work; jobs on clusters go on unless the local cluster is to end too."""
-        for task in self._tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.background.stop()
         for runtime in self.sites.values():
             await runtime.cluster.close()
         await self.grid.close()
@@ -256,13 +298,3 @@ def _live_states(connection: Connection) -> list[str]:
 
 def _issue(series: object) -> object:
     return getattr(series, "issued_at", None) or getattr(series, "fetched_at", None)
-
-
-async def _quietly(work: Coroutine[Any, Any, None], what: str) -> None:
-    """Background work that fails is logged and done again at its next turn."""
-    try:
-        await work
-    except LowtideError as error:
-        log.warning("background_failed", work=what, why=error.message)
-    except Exception:
-        log.exception("background_failed", work=what)

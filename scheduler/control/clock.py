@@ -3,6 +3,7 @@
 Everything below the shell takes moments as parameters; only this module reads the machine's clock.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,14 +21,28 @@ class Anchor:
     rate: float = 1.0
 
 
-class Clock:
-    """Clock time that never runs backwards, even when the machine's clock is set back."""
+JUMP_S = 1.0
+"""A smaller lead is no news: time services turn a clock by less all the time."""
+CATCH_UP = 0.9
+"""How fast this clock passes while it is ahead of the machine's: slower, so that the machine's catches up (ten
+hours for one hour), and near enough to real that backoffs, begin times and reviews hardly notice."""
 
-    def __init__(self, anchor: Anchor | None = None, wall: Callable[[], float] = time.time) -> None:
-        """Take the anchor (None: plain wall time) and the wall clock to read."""
+
+class Clock:
+    """Clock time that never runs backwards and never stands still, even when the machine's clock is set back."""
+
+    def __init__(
+        self,
+        anchor: Anchor | None = None,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the anchor (None: plain wall time), the wall clock and the clock that nobody sets."""
         self.anchor = anchor or Anchor()
-        self._wall = wall
-        self._latest_s = 0.0
+        self._wall, self._monotonic = wall, monotonic
+        self._lock = threading.Lock()
+        self._latest_s, self._latest_monotonic_s = float("-inf"), monotonic()
+        self.ahead_s = 0.0
         self.jumped_back_s = 0.0
 
     @property
@@ -38,19 +53,24 @@ class Clock:
     def now(self) -> datetime:
         """The present moment, never earlier than one given out before.
 
-        A machine clock that jumps back freezes this clock until the machine has caught up; the jump is
-        kept in ``jumped_back_s`` for the log and doctor.
+        After the machine's clock has jumped back this clock goes on from the latest moment that it gave out,
+        by the time that really passes (slowed by ``CATCH_UP``), until the machine's clock has caught up. How
+        far it is ahead is kept in ``ahead_s``, the largest lead so far in ``jumped_back_s``, both in clock
+        seconds, for the log and doctor.
         """
-        seconds = self._seconds(self._wall())
-        if seconds < self._latest_s:
-            self.jumped_back_s = max(self.jumped_back_s, self._latest_s - seconds)
+        with self._lock:
+            seconds, monotonic_s = self._seconds(self._wall()), self._monotonic()
+            least = self._latest_s + CATCH_UP * self.rate * (monotonic_s - self._latest_monotonic_s)
+            self.ahead_s = max(0.0, least - seconds)
+            self.jumped_back_s = max(self.jumped_back_s, self.ahead_s)
+            self._latest_s, self._latest_monotonic_s = max(seconds, least), monotonic_s
             return from_timestamp(self._latest_s)
-        self._latest_s = seconds
-        return from_timestamp(seconds)
 
     def at_least(self, moment: datetime) -> None:
-        """Start no earlier than ``moment``: the newest time found in the store after a restart."""
-        self._latest_s = max(self._latest_s, moment.timestamp())
+        """Go on from ``moment`` where the machine's clock is behind it: the newest time found in the store."""
+        with self._lock:
+            self._latest_s = max(self._latest_s, moment.timestamp())
+            self._latest_monotonic_s = self._monotonic()
 
     def from_wall(self, wall_s: float) -> datetime:
         """Clock time at a wall time that another process on a synchronised machine wrote down."""

@@ -134,9 +134,9 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._shutdown, False)
-        await self.daemon.start()
+        self.daemon.start()
         self._announce()
-        log.info("ready", url=self.url, data_dir=str(self._settings.data_dir))
+        log.info("serving", url=self.url, data_dir=str(self._settings.data_dir))
         ready()
         await self._server._serve(sockets=[self._listener])  # noqa: SLF001 - serve() would take our signals over
         await self.daemon.stop(stop_cluster=self._stop_cluster)

@@ -1,5 +1,7 @@
 """What is right and wrong with this installation, each finding with what to do."""
 
+import asyncio
+import contextlib
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -7,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lowtide.connectors.power import nvml, rapl
-from lowtide.scheduler.control.clock import Clock
+from lowtide.scheduler.control.clock import JUMP_S, Clock
 from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.report.shape import Json
@@ -15,6 +17,8 @@ from lowtide.scheduler.settings import Settings
 
 LOW_DISK_GIB = 2.0
 GIB = 1 << 30
+LOOK_S = 10.0
+"""Doctor answers within the patience of its caller, also where a cluster does not."""
 
 
 def _finding(name: str, status: str, detail: str, fix: str = "") -> Json:
@@ -26,8 +30,9 @@ async def findings(
 ) -> list[Json]:
     """All checks: ``status`` is ok, warn or fail. ``live_at`` names the site of each live attempt."""
     told = [_finding("lowtide", "ok", f"version {version('lowtide')}"), _disk(settings.data_dir), _clock(clock)]
-    for runtime in sites.values():
-        told += [await _site(runtime), _zone(runtime, grid)]
+    looked = await asyncio.gather(*(_site(runtime) for runtime in sites.values()))
+    for runtime, finding in zip(sites.values(), looked, strict=True):
+        told += [finding, _zone(runtime, grid)]
     told += [_removed(name, count) for name, count in sorted(Counter(live_at).items()) if name not in sites]
     return [*told, gpu_finding(nvml.read()), cpu_finding(rapl.look())]
 
@@ -41,19 +46,23 @@ def _disk(data_dir: Path) -> Json:
 
 
 def _clock(clock: Clock) -> Json:
-    if clock.jumped_back_s:
-        detail = f"the machine's clock jumped back by {clock.jumped_back_s:.0f} s; lowtide's stood still meanwhile"
-        return _finding("clock", "warn", detail, "Run a time service such as chrony.")
+    now = clock.now()
+    if clock.jumped_back_s >= JUMP_S:
+        lead = f"is still {clock.ahead_s:.0f} s ahead and waits for it" if clock.ahead_s else "has met it again"
+        detail = f"the machine's clock jumped back by {clock.jumped_back_s:.0f} s; lowtide's went on and {lead}"
+        return _finding("clock", "warn", detail, "Run a time service such as chrony, and see that its time is right.")
     note = "" if clock.rate == 1 else f" (time-lapse: 1 s = {clock.rate:.0f} s)"
-    return _finding("clock", "ok", f"{clock.now():%Y-%m-%d %H:%M:%S} UTC{note}")
+    return _finding("clock", "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC{note}")
 
 
 async def _site(runtime: SiteRuntime) -> Json:
-    name = f"site {runtime.site.name}"
-    if await runtime.look():
-        site = runtime.site
-        return _finding(name, "ok", f"Ray {runtime.ray_version}, {site.gpus} GPU(s), {site.cpus} CPU(s)")
-    return _finding(name, "fail", runtime.trouble, "Is the cluster up, and is its token right?")
+    name, trouble = f"site {runtime.site.name}", f"it has not answered for {LOOK_S:.0f} s"
+    with contextlib.suppress(TimeoutError):
+        if await asyncio.wait_for(runtime.look(), LOOK_S):
+            site = runtime.site
+            return _finding(name, "ok", f"Ray {runtime.ray_version}, {site.gpus} GPU(s), {site.cpus} CPU(s)")
+        trouble = runtime.trouble
+    return _finding(name, "fail", trouble, "Is the cluster up, and is its token right?")
 
 
 def _removed(name: str, count: int) -> Json:

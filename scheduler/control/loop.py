@@ -15,7 +15,8 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy import Connection, RowMapping
 
-from lowtide.scheduler.control.clock import Clock
+from lowtide.scheduler.control.background import Background
+from lowtide.scheduler.control.clock import JUMP_S, Clock
 from lowtide.scheduler.control.driver import Driver
 from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.observe import Observer
@@ -23,13 +24,15 @@ from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import decision_to_dict
-from lowtide.scheduler.model.errors import Conflict
+from lowtide.scheduler.model.errors import Conflict, StoreFailure
 from lowtide.scheduler.model.plan import Action, JobDecision, Plan, Snapshot
 from lowtide.scheduler.settings import Settings
 from lowtide.scheduler.store import attempts, jobs, plans
 
 log = structlog.get_logger()
 ACTOR = "lowtide"
+LATE_TICKS = 2.0
+"""A tick that is this many times overdue is not coming."""
 MIN_REST_S = 0.02
 REST_FACTOR = 9.0
 MAX_REST_S = 5.0
@@ -49,18 +52,20 @@ class Loop:
         sites: dict[str, SiteRuntime],
         clock: Clock,
         settings: Settings,
+        background: Background,
         cycled: Callable[[Plan, float], None],
     ) -> None:
         """Take the parts; ``cycled`` is told of every plan and how long its cycle took."""
+        self._background = background
         self._writer, self._observer, self._grid, self._driver = writer, observer, grid, driver
         self._sites, self._clock, self._settings, self._cycled = sites, clock, settings, cycled
         self._wake = asyncio.Event()
         self._why = "start"
-        self._timer = AsyncIOScheduler()
         self._last: dict[str, tuple[str, str, datetime | None]] = {}
         self.latest: dict[str, tuple[JobDecision, Plan]] = {}
         self.latest_snapshot: Snapshot | None = None
-        self._driving: asyncio.Task[None] | None = None
+        self._failed: frozenset[tuple[str, str]] = frozenset()
+        self._jump_told_s = JUMP_S
 
     def wake(self, why: str) -> None:
         """Ask for a cycle soon: a submission, an end, a cancel, new grid data."""
@@ -69,26 +74,34 @@ class Loop:
 
     async def run(self) -> None:
         """Cycle until cancelled."""
-        self._timer.add_job(self.wake, "interval", seconds=self._settings.tick_s, args=["tick"])
-        self._timer.start()
+        timer = AsyncIOScheduler()
+        timer.add_job(self.wake, "interval", seconds=self._settings.tick_s, args=["tick"], id="tick")
+        timer.start()
         self._wake.set()
         try:
             while True:
-                await self._wait()
+                await self._wait(timer)
                 self._wake.clear()
                 took_s = await self._guarded_cycle(self._why)
                 await asyncio.sleep(min(MAX_REST_S, max(MIN_REST_S, REST_FACTOR * took_s)))
         finally:
-            self._timer.shutdown(wait=False)
+            timer.shutdown(wait=False)
 
-    async def _wait(self) -> None:
-        """Until somebody wakes us or the next review is due, whichever comes first."""
+    async def _wait(self, timer: AsyncIOScheduler) -> None:
+        """Until somebody wakes us or the next review is due; the timer's tick is missed at most once.
+
+        The timer reckons in wall time: set back by a day, the machine's clock would silence it for a day. The
+        waiting here is monotonic, and a tick that does not come is given and the timer set anew.
+        """
         due = min((d.next_review_at for d, _ in self.latest.values()), default=None)
-        timeout_s = None if due is None else max(0.05, self._clock.wall_until(due))
+        late_s = LATE_TICKS * self._settings.tick_s
+        review_s = late_s if due is None else max(0.05, self._clock.wall_until(due))
         try:
-            await asyncio.wait_for(self._wake.wait(), timeout_s)
+            await asyncio.wait_for(self._wake.wait(), min(late_s, review_s))
         except TimeoutError:
-            self._why = "review"
+            self._why = "review" if review_s < late_s else "tick"
+            if self._why == "tick":
+                timer.reschedule_job("tick", trigger="interval", seconds=self._settings.tick_s)
 
     async def _guarded_cycle(self, why: str) -> float:
         """A cycle whose failure is logged and tried again at the next tick: the daemon outlives it."""
@@ -97,7 +110,20 @@ class Loop:
             await self.cycle(why)
         except Exception:
             log.exception("cycle_failed", trigger=why)
+        self._tell_jump()
         return time.perf_counter() - begun
+
+    def _tell_jump(self) -> None:
+        if self._clock.jumped_back_s > self._jump_told_s:
+            self._jump_told_s = self._clock.jumped_back_s
+            log.warning("clock_jumped_back", by_s=self._jump_told_s, ahead_s=self._clock.ahead_s)
+
+    def _tell_failures(self, plan: Plan) -> None:
+        """Log a policy that fails when it begins to, not in every cycle; again after it had worked between."""
+        for failure in plan.failures:
+            if (failure.policy, failure.error) not in self._failed:
+                log.error("policy_failed", policy=failure.policy, error=failure.error, detail=failure.detail)
+        self._failed = frozenset((failure.policy, failure.error) for failure in plan.failures)
 
     async def cycle(self, why: str) -> Plan:
         """Observe, decide, apply once."""
@@ -110,6 +136,7 @@ class Loop:
         )
         plan = await asyncio.to_thread(decide, snapshot)
         self.latest_snapshot = snapshot
+        self._tell_failures(plan)
         elapsed_ms = (time.perf_counter() - begun) * 1000
         await self._apply(plan, rows, why, elapsed_ms)
         self._cycled(plan, time.perf_counter() - begun)
@@ -143,7 +170,7 @@ class Loop:
         for decision in acting:
             await self._act(decision, plan_id)
         if acting:
-            self._driving = asyncio.get_running_loop().create_task(self._driver.drive_all())
+            self._background.once(self._driver.drive_all(), "drive")
 
     def _is_news(self, decision: JobDecision) -> bool:
         return self._last.get(decision.job_id) != _gist(decision)
@@ -156,6 +183,10 @@ class Loop:
         except Conflict as error:
             # The plan was stale: the store has moved on, and the next cycle sees it.
             log.info("plan_step_dropped", job=decision.job_id, action=decision.action, why=error.message)
+        except StoreFailure:
+            raise  # it would refuse the others as well; the next cycle tries again
+        except Exception:
+            log.exception("plan_step_failed", job=decision.job_id, action=decision.action)
 
     def _intend(self, connection: Connection, decision: JobDecision, plan_id: str, now: datetime) -> None:
         if decision.action == Action.SUSPEND:

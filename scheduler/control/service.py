@@ -15,6 +15,7 @@ from sqlalchemy import Connection, RowMapping
 
 from lowtide.connectors.cluster.package import MIB, working_dir_package
 from lowtide.connectors.jobside import record as jobside_record
+from lowtide.scheduler.control.background import Background
 from lowtide.scheduler.control.clock import Clock
 from lowtide.scheduler.control.doctor import findings
 from lowtide.scheduler.control.driver import LOG_BYTES, LOG_LINES, Driver
@@ -74,8 +75,11 @@ class Service:
         clock: Clock,
         url: Callable[[], str],
         shutdown: Callable[[bool], None],
+        background: Background,
+        waits_for: Callable[[], list[str]],
     ) -> None:
-        """Take the running parts."""
+        """Take the running parts; ``waits_for`` tells what keeps the daemon from being of use yet."""
+        self._background, self._waits_for = background, waits_for
         self._settings, self._writer, self._observer = settings, writer, observer
         self._loop, self._driver, self._grid, self._sites = loop, driver, grid, sites
         self._clock, self._url, self._shutdown = clock, url, shutdown
@@ -335,10 +339,8 @@ class Service:
     async def _change(self, job_id: str, work: Callable[[Connection], None], why: str) -> Json:
         await self._writer.run(work)
         self._loop.wake(why)
-        self._driving = asyncio.get_running_loop().create_task(self._driver.drive_all())
+        self._background.once(self._driver.drive_all(), "drive")
         return await self.job(job_id)
-
-    _driving: asyncio.Task[None] | None = None
 
     # ---- logs ----
 
@@ -468,9 +470,11 @@ class Service:
 
     def health(self) -> Json:
         """Whether the daemon is ready, and where it lives."""
-        reachable = [runtime.reachable for runtime in self._sites.values()]
+        waits_for = self._waits_for()
+        ready = "ready" if all(runtime.reachable for runtime in self._sites.values()) else "degraded"
         return {
-            "status": "ready" if all(reachable) else "degraded",
+            "status": "starting" if waits_for else ready,
+            "waits_for": waits_for,
             "version": version("lowtide"),
             "pid": os.getpid(),
             "data_dir": str(self._settings.data_dir),

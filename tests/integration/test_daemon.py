@@ -168,6 +168,15 @@ def test_a_port_in_use_is_named(daemon: RealDaemon, tmp_path: Path) -> None:
     daemon.stop()
 
 
+def test_a_misspelt_policy_is_refused_at_the_start_with_its_queue(tmp_path: Path) -> None:
+    settings = {"sites": [], "queues": [{"name": "clinical"}, {"name": "night", "policy": "lowest_windw"}]}
+    daemon = RealDaemon(tmp_path / "data", settings).start(wait=False)
+    assert daemon.process is not None
+    assert daemon.process.wait(20) == 2
+    told = (daemon.data_dir / "out.log").read_text()
+    assert "queue 'night': There is no policy 'lowest_windw'; known policies: asap, lowest_slots, " in told
+
+
 def test_a_cluster_that_does_not_answer_keeps_jobs_waiting_with_the_reason(tmp_path: Path) -> None:
     settings = two_sites("http://127.0.0.1:9", "http://127.0.0.1:9")
     daemon = RealDaemon(tmp_path / "data", settings).start()

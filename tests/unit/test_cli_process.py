@@ -114,6 +114,30 @@ def test_up_waits_until_the_daemon_is_ready_and_prints_where_it_is(
         os.waitpid(pid, 0)
 
 
+def test_up_says_what_the_daemon_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(process, "TELL_S", 0.0)
+    wait = process._Wait()
+    for _ in range(4):
+        wait.tell({"status": "starting", "waits_for": ["site local: its private Ray cluster is being started"]})
+    assert capsys.readouterr().err == "Waiting for site local: its private Ray cluster is being started\n"
+    starting = STAND_IN.replace('"ready"', '"starting", "waits_for": ["site far: not looked at yet"]')
+    replace_daemon(monkeypatch, starting)
+    monkeypatch.setattr(process, "READY_S", 2.0)
+    with pytest.raises(process.TookTooLong, match="it waits for site far: not looked at yet") as caught:
+        process.run_detached(tmp_path, {})
+    pid = int(caught.value.message.split("(process ")[1].split(")")[0])
+    os.kill(pid, 15)
+    os.waitpid(pid, 0)
+
+
+def test_up_names_the_trouble_of_a_site() -> None:
+    site = {"name": "far", "zone": "GB", "gpus": 1, "trouble": "it does not answer"}
+    health = {"url": "u", "data_dir": "d", "pid": 1, "status": "degraded", "sites": [site]}
+    assert "far: zone GB, 1 GPU - cannot be used yet: it does not answer" in process.up_text(health, already=False)
+
+
 def test_up_gives_up_waiting_with_5_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_daemon(monkeypatch, "import os, sys; print(os.getpid(), flush=True); sys.stdin.read()")
     monkeypatch.setattr(process, "READY_S", 0.0)
