@@ -75,7 +75,9 @@ class Loop:
     async def run(self) -> None:
         """Cycle until cancelled."""
         timer = AsyncIOScheduler()
-        timer.add_job(self.wake, "interval", seconds=self._settings.tick_s, args=["tick"], id="tick")
+        every_s = self._settings.tick_s
+        # no tick is too late: by the timer's reckoning one is a day late when the clock was set on by a day
+        timer.add_job(self.wake, "interval", seconds=every_s, args=["tick"], id="tick", misfire_grace_time=None)
         timer.start()
         self._wake.set()
         try:

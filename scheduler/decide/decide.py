@@ -150,7 +150,7 @@ def _is_sound(timeline: Timeline, request: Request, choice: Choice) -> bool:
 def _is_readable(placed: Placement, request: Request) -> bool:
     """Whether this is a placement at a site that the job may use, with spans in time."""
     try:
-        in_time = all(0 <= start_s <= end_s < math.inf for start_s, end_s in placed.spans)
-        return in_time and placed.end_s > 0 and placed.site in request.sites
+        in_time = all(0 <= start_s <= end_s < math.inf for start_s, end_s in placed.spans) and placed.end_s > 0
     except (AttributeError, IndexError, TypeError, ValueError):
         return False
+    return in_time and placed.site in request.sites
