@@ -1,10 +1,12 @@
-"""What Prometheus reads: fleet gauges and counters, computed from the store at each scrape.
+"""What Prometheus reads: fleet gauges and counters, summed up in the store.
 
 Counters that matter (energy, emissions, jobs) come from the store as totals, so a restart never makes one
-fall (INV-17). Labels hold queues, zones, pools and sources: never a user, a job's name or a path.
+fall (INV-17). A scrape runs on a thread of its own and reads what was added since the last one. Labels hold
+queues, zones, pools and sources: never a user, a job's name or a path.
 """
 
 import platform
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,24 +20,19 @@ from prometheus_client import (
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import Connection, func, select, text
 
-from lowtide.scheduler.model.lifecycle import (
-    LIVE_ATTEMPT_STATES,
-    TERMINAL_JOB_STATES,
-    WAITING_JOB_STATES,
-    JobState,
-)
+from lowtide.scheduler.model.errors import StoreFailure
+from lowtide.scheduler.model.lifecycle import TERMINAL_JOB_STATES, JobState
 from lowtide.scheduler.model.plan import Action, Plan
 from lowtide.scheduler.model.reason import ReasonCode
-from lowtide.scheduler.store import accounts
 from lowtide.scheduler.store import tables as t
+from lowtide.scheduler.store.totals import MICRO, WAIT_BUCKETS_S, Totals
 
 if TYPE_CHECKING:
     from lowtide.scheduler.control.assemble import Daemon
 
 HORIZONS_H = (1, 3, 6, 12, 24, 48)
-WAIT_BUCKETS_S = (60, 300, 900, 1800, 3600, 7200, 14_400, 28_800, 43_200, 86_400, 172_800, 604_800)
 CYCLE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REASONS = {
     ReasonCode.CARBON_WINDOW: "carbon",
@@ -52,18 +49,16 @@ REASONS = {
 }
 """Reason codes to the few label values of the decisions counter; the others are ``other``."""
 HISTOGRAMS = (
-    ("lowtide_job_queue_wait_seconds", "Time from submission to first start.", "submitted_at", "started_at"),
+    ("lowtide_job_queue_wait_seconds", "Time from submission to first start.", "wait"),
     (
         "lowtide_job_carbon_delay_seconds",
         "Time from the earliest start that capacity allowed to the first start.",
-        "first_feasible_at",
-        "started_at",
+        "delay",
     ),
     (
         "lowtide_job_runtime_seconds",
         "Time from first start to end, suspensions included.",
-        "started_at",
-        "finished_at",
+        "run",
     ),
 )
 ACTIONS = {Action.START: "start", Action.WAIT: "defer", Action.SUSPEND: "suspend"}
@@ -128,6 +123,7 @@ class _Fleet(Collector):
 
     def __init__(self, daemon: "Daemon", version: str, last_cycle_s: Callable[[], float]) -> None:
         self._daemon, self._version, self._last_cycle_s = daemon, version, last_cycle_s
+        self._totals, self._catching_up = Totals(), threading.Lock()
 
     def describe(self) -> list[Metric]:
         """Nothing: names are known at the first scrape, so registering need not query the store."""
@@ -137,12 +133,21 @@ class _Fleet(Collector):
         """All families."""
         yield from self._about()
         yield from self._grid()
-        with self._daemon.database.read() as connection:
-            queues = sorted({q.name for q in self._daemon.settings.queues} | _queues(connection))
-            yield from _jobs(connection, queues)
-            yield from _waits(connection, queues, self._daemon.clock.now())
-            yield from _ledger(connection)
-            yield from self._gpus(connection)
+        found = self._stored()
+        yield GaugeMetricFamily("lowtide_db_up", "Whether the database answers.", value=int(found is not None))
+        yield from found or []
+
+    def _stored(self) -> list[Metric] | None:
+        """The families that come from the store; None while it does not answer, since they may not fall."""
+        try:
+            with self._catching_up, self._daemon.database.read() as connection:
+                self._totals.catch_up(connection)
+                totals = self._totals
+                queues = sorted({q.name for q in self._daemon.settings.queues} | totals.queues())
+                found = [*_jobs(totals, queues), *_waits(totals, queues, self._daemon.clock.now()), *_ledger(totals)]
+                return [*found, *self._gpus(connection)]
+        except StoreFailure:
+            return None
 
     def _about(self) -> Iterator[Metric]:
         ray = next((s.ray_version for s in self._daemon.sites.values() if s.ray_version), "")
@@ -157,7 +162,6 @@ class _Fleet(Collector):
             policy.add_metric([name, "enforce"], 1)
         yield policy
         yield GaugeMetricFamily("lowtide_leader", "Whether this daemon is the leader (1) or a follower (0).", value=1)
-        yield GaugeMetricFamily("lowtide_db_up", "Whether the database answers.", value=1)
         yield GaugeMetricFamily(
             "lowtide_scheduler_last_cycle_timestamp_seconds",
             "Unix time of the last completed scheduling cycle.",
@@ -228,8 +232,8 @@ class _Fleet(Collector):
 
     def _gpus(self, connection: Connection) -> Iterator[Metric]:
         gpus = GaugeMetricFamily("lowtide_gpus", "GPUs by pool and state.", labels=["pool", "state"])
-        live = [state.value for state in LIVE_ATTEMPT_STATES]
-        query = select(t.attempt.c.site, func.sum(t.attempt.c.gpus)).where(t.attempt.c.state.in_(live))
+        # the condition stands as in the index, or SQLite would read every attempt that ever was
+        query = select(t.attempt.c.site, func.sum(t.attempt.c.gpus)).where(text(t.LIVE))
         used = {row[0]: row[1] for row in connection.execute(query.group_by(t.attempt.c.site))}
         for name, runtime in self._daemon.sites.items():
             held = used.get(name, 0)
@@ -238,59 +242,23 @@ class _Fleet(Collector):
         yield gpus
 
 
-def _queues(connection: Connection) -> set[str]:
-    return set(connection.execute(select(t.job.c.queue).distinct()).scalars())
-
-
-def _jobs(connection: Connection, queues: list[str]) -> Iterator[Metric]:
+def _jobs(totals: Totals, queues: list[str]) -> Iterator[Metric]:
     """Jobs by queue and state, all states always present."""
-    query = select(t.job.c.queue, t.job.c.state, func.count()).group_by(t.job.c.queue, t.job.c.state)
-    counts = {(row[0], row[1]): row[2] for row in connection.execute(query)}
     now = GaugeMetricFamily("lowtide_jobs", "Jobs by queue and state.", labels=["queue", "state"])
     submitted = CounterMetricFamily("lowtide_jobs_submitted", "Submitted jobs.", labels=["queue"])
     finished = CounterMetricFamily("lowtide_jobs_finished", "Finished jobs.", labels=["queue", "outcome"])
+    suspended = CounterMetricFamily("lowtide_job_suspensions", "Suspensions.", labels=["queue"])
     for queue in queues:
         for state in JobState:
-            now.add_metric([queue, state.value], counts.get((queue, state.value), 0))
-        submitted.add_metric([queue], sum(counts.get((queue, s.value), 0) for s in JobState))
+            now.add_metric([queue, state.value], totals.jobs(queue, "count", state))
+        submitted.add_metric([queue], totals.jobs(queue, "count"))
         for state in sorted(TERMINAL_JOB_STATES):
-            finished.add_metric([queue, state.value], counts.get((queue, state.value), 0))
-    yield from (now, submitted, finished)
+            finished.add_metric([queue, state.value], totals.jobs(queue, "count", state))
+        suspended.add_metric([queue], totals.jobs(queue, "suspensions"))
+    yield from (now, submitted, finished, suspended)
 
 
-def _waits(connection: Connection, queues: list[str], now: datetime) -> Iterator[Metric]:
-    rows = list(
-        connection.execute(
-            select(
-                t.job.c.queue,
-                t.job.c.state,
-                t.job.c.submitted_at,
-                t.job.c.first_feasible_at,
-                t.job.c.started_at,
-                t.job.c.finished_at,
-                t.job.c.latest_finish_at,
-                t.job.c.planned_finish_at,
-                t.job.c.suspensions,
-            )
-        ).mappings()
-    )
-    by_queue = {queue: [row for row in rows if row["queue"] == queue] for queue in queues}
-    yield from _deadlines(by_queue, now)
-    for name, told, start, end in HISTOGRAMS:
-        yield _histogram(name, told, {queue: _spans(own, start, end) for queue, own in by_queue.items()})
-    suspended = CounterMetricFamily("lowtide_job_suspensions", "Suspensions.", labels=["queue"])
-    for queue, own in by_queue.items():
-        suspended.add_metric([queue], sum(r["suspensions"] for r in own))
-    yield suspended
-
-
-def _spans(rows: list[RowMapping], start: str, end: str) -> list[float]:
-    """Seconds between two moments of each job that has both, never below zero."""
-    both = [(row[start], row[end]) for row in rows if row[start] and row[end]]
-    return [max(0.0, (later - earlier).total_seconds()) for earlier, later in both]
-
-
-def _deadlines(by_queue: dict[str, list[RowMapping]], now: datetime) -> Iterator[Metric]:
+def _waits(totals: Totals, queues: list[str], now: datetime) -> Iterator[Metric]:
     missed = CounterMetricFamily(
         "lowtide_job_deadline_misses", "Jobs that ended after their deadline or patience.", labels=["queue"]
     )
@@ -300,26 +268,26 @@ def _deadlines(by_queue: dict[str, list[RowMapping]], now: datetime) -> Iterator
     oldest = GaugeMetricFamily(
         "lowtide_queue_oldest_pending_age_seconds", "Age of the oldest waiting job.", labels=["queue"]
     )
-    waiting = {s.value for s in WAITING_JOB_STATES}
-    for queue, rows in by_queue.items():
-        done = [r for r in rows if r["state"] == JobState.SUCCEEDED]
-        missed.add_metric([queue], sum(r["finished_at"] > r["latest_finish_at"] for r in done))
-        unfinished = [r for r in rows if r["finished_at"] is None and r["planned_finish_at"] is not None]
-        risk.add_metric([queue], sum(r["planned_finish_at"] > r["latest_finish_at"] for r in unfinished))
-        ages = [(now - r["submitted_at"]).total_seconds() for r in rows if r["state"] in waiting]
-        oldest.add_metric([queue], max(ages, default=0.0))
+    for queue in queues:
+        missed.add_metric([queue], totals.jobs(queue, "late"))
+        risk.add_metric([queue], totals.jobs(queue, "at_risk"))
+        since = totals.oldest_waiting.get(queue, now)
+        oldest.add_metric([queue], max(0.0, (now - since).total_seconds()))
     yield from (missed, risk, oldest)
+    for name, told, span in HISTOGRAMS:
+        yield _histogram(name, told, span, totals, queues)
 
 
-def _histogram(name: str, told: str, values: dict[str, list[float]]) -> Metric:
+def _histogram(name: str, told: str, span: str, totals: Totals, queues: list[str]) -> Metric:
     family = HistogramMetricFamily(name, told, labels=["queue"])
-    for queue, seconds in values.items():
-        edges = [(str(float(edge)), float(sum(s <= edge for s in seconds))) for edge in WAIT_BUCKETS_S]
-        family.add_metric([queue], [*edges, ("+Inf", float(len(seconds)))], sum(seconds))
+    for queue in queues:
+        edges = [(str(float(edge)), float(totals.jobs(queue, f"{span}_{edge}"))) for edge in WAIT_BUCKETS_S]
+        count, sum_s = totals.jobs(queue, f"{span}_count"), totals.jobs(queue, f"{span}_us") / MICRO
+        family.add_metric([queue], [*edges, ("+Inf", float(count))], sum_s)
     return family
 
 
-def _ledger(connection: Connection) -> Iterator[Metric]:
+def _ledger(totals: Totals) -> Iterator[Metric]:
     energy = CounterMetricFamily("lowtide_energy_joules", "Energy of jobs.", labels=["queue", "zone", "component"])
     emitted = CounterMetricFamily(
         "lowtide_emissions_grams", "Location-based emissions of jobs in gCO2eq.", labels=["queue", "zone"]
@@ -329,13 +297,11 @@ def _ledger(connection: Connection) -> Iterator[Metric]:
         "Emissions of ended jobs had they run at once, in gCO2eq.",
         labels=["queue", "zone", "baseline"],
     )
-    grams: dict[tuple[str, str], float] = {}
-    for row in accounts.totals(connection):
-        energy.add_metric([row["queue"], row["zone"], row["component"]], row["energy_mj"] / 1000)
-        key = (row["queue"], row["zone"])
-        grams[key] = grams.get(key, 0.0) + row["emissions_g"]
-    for (queue, zone), total in sorted(grams.items()):
-        emitted.add_metric([queue, zone], total)
-    for row in accounts.baseline_totals(connection):
-        baseline.add_metric([row["queue"], row["zone"], "run_immediately"], row["emissions_g"])
+    for labels, energy_mj in sorted(totals.energy_mj.items()):
+        energy.add_metric(labels, energy_mj / 1000)
+        totals.emissions_ug.setdefault(labels[:2], 0)
+    for labels, emissions_ug in sorted(totals.emissions_ug.items()):
+        emitted.add_metric(labels, emissions_ug / MICRO)
+    for labels, emissions_ug in sorted(totals.baseline_ug.items()):
+        baseline.add_metric([*labels, "run_immediately"], emissions_ug / MICRO)
     yield from (energy, emitted, baseline)

@@ -4,7 +4,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from tests.fake_service import FakeService
 
 TOKEN = "a-token-for-tests"
 START_S = 20.0
+METRICS = b"# TYPE lowtide_up gauge\nlowtide_up 1\n"
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ class LiveApi:
 
 
 @contextmanager
-def serve(service: FakeService) -> Iterator[LiveApi]:
+def serve(service: FakeService, metrics: Callable[[], bytes] = lambda: METRICS) -> Iterator[LiveApi]:
     """Serve until the block ends."""
-    app = create_app(service, token=TOKEN, metrics=lambda: b"# TYPE lowtide_up gauge\nlowtide_up 1\n")
+    app = create_app(service, token=TOKEN, metrics=metrics)
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -1,5 +1,6 @@
 """Routes about the daemon and its surroundings: health, metrics, grid, sites, reports, shutdown."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -23,6 +24,8 @@ def router(daemon: Daemon) -> APIRouter:
 
 
 def _open(routes: APIRouter, daemon: Daemon) -> None:
+    scrape = asyncio.Lock()
+
     @routes.get("/v1/health", tags=["daemon"], responses={200: {"model": Health}, 503: {"model": Health}})
     async def read_health() -> Response:
         """Whether the daemon is ready; 503 while it starts. Needs no token."""
@@ -32,7 +35,9 @@ def _open(routes: APIRouter, daemon: Daemon) -> None:
     @routes.get("/metrics", tags=["daemon"], responses={200: {"content": {"text/plain": {}}}})
     async def read_metrics() -> Response:
         """Metrics in the Prometheus text format. Needs no token."""
-        return Response(daemon.metrics(), headers={"content-type": METRICS_TYPE})
+        async with scrape:  # one at a time: scrapes may not take the threads that decisions need
+            told = await asyncio.to_thread(daemon.metrics)
+        return Response(told, headers={"content-type": METRICS_TYPE})
 
     @routes.post(
         "/v1/shutdown",

@@ -135,6 +135,8 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._shutdown, False)
         self.daemon.start()
+        # the first sums read the whole store: better before anybody waits for them
+        self.daemon.background.once(asyncio.to_thread(self.metrics.render), "metrics")
         self._announce()
         log.info("serving", url=self.url, data_dir=str(self._settings.data_dir))
         ready()

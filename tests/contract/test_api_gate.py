@@ -2,8 +2,10 @@
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -54,6 +56,23 @@ def test_health_and_metrics_need_no_token(api: LiveApi) -> None:
     metrics = api.ask("GET", "/metrics", token=None)
     assert b"lowtide_up 1" in metrics.body
     assert metrics.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_a_scrape_that_takes_long_keeps_nobody_waiting() -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def slow() -> bytes:
+        begun.set()
+        over.wait(30)
+        return b"lowtide_up 1\n"
+
+    with serve(FakeService(), metrics=slow) as api, ThreadPoolExecutor() as pool:
+        scrapes = [pool.submit(api.ask, "GET", "/metrics") for _ in range(8)]
+        assert begun.wait(10)
+        assert api.ask("GET", "/v1/health").status == 200
+        assert api.ask("GET", "/v1/jobs").status == 200
+        over.set()
+        assert {scrape.result().status for scrape in scrapes} == {200}
 
 
 def test_health_is_503_while_the_daemon_starts(api: LiveApi) -> None:

@@ -12,15 +12,27 @@ import apscheduler.triggers.interval
 import pytest
 from structlog.testing import capture_logs
 
+from lowtide.policies.problem import Choice, Problem
 from lowtide.scheduler.control.assemble import Daemon
 from lowtide.scheduler.control.clock import Clock
 from lowtide.scheduler.control.doctor import findings
 from lowtide.scheduler.control.loop import LATE_TICKS
+from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.metrics import Metrics
 from lowtide.scheduler.model.cluster import Cluster
 from lowtide.scheduler.model.errors import StoreFailure
 from lowtide.scheduler.model.plan import Plan
 from tests.daemons import RealDaemon, until
-from tests.whole import a_cluster, a_daemon, a_silent_address, a_silent_cluster, await_state, eventually, submit
+from tests.whole import (
+    CLINICAL,
+    a_cluster,
+    a_daemon,
+    a_silent_address,
+    a_silent_cluster,
+    await_state,
+    eventually,
+    submit,
+)
 
 PROMPTLY_S = 5.0
 """Far less than the silent cluster's time limits (13 s for the first look alone)."""
@@ -235,3 +247,58 @@ def test_rounds_that_fail_are_logged_and_the_next_ones_do_the_work(
     with capture_logs() as log:
         play(story)
     assert {"background_failed"} == {entry["event"] for entry in log if entry.get("work") == "drive"}
+
+
+def test_metrics_say_that_the_store_fails_and_let_no_counter_fall(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        metrics = Metrics(version="0")
+        async with a_daemon(tmp_path, {"lab": a_cluster()}) as daemon:
+            metrics.watch(daemon)
+            await await_state(daemon, await submit(daemon), "succeeded")
+            before = metrics.render().decode()
+            assert 'lowtide_jobs_finished_total{outcome="succeeded",queue="research"} 1.0' in before
+            with monkeypatch.context() as broken:
+                broken.setattr(daemon.database, "read", _failing)
+                told = metrics.render().decode()
+            assert "lowtide_db_up 0.0" in told
+            assert "lowtide_jobs_finished_total" not in told
+            assert metrics.render().decode().count("lowtide_jobs_finished_total{") == 6
+
+    play(story)
+
+
+def _failing() -> None:
+    raise StoreFailure("the database stayed locked for 5 s.", fix="")
+
+
+def test_a_policy_that_fails_is_logged_once_and_counted_in_every_cycle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def plan(self, _problem: Problem) -> tuple[Choice, ...]:
+            raise ZeroDivisionError
+
+    async def story() -> None:
+        metrics = Metrics(version="0")
+        queues = [{"name": "theirs", "policy": "lowest_window"}, CLINICAL]
+        async with a_daemon(
+            tmp_path, {"lab": a_cluster(None)}, cycled=metrics.cycled, queues=queues, tick_s=0.1
+        ) as daemon:
+            filling = [await submit(daemon, queue="theirs", resources={"gpus": 1}) for _ in range(3)]
+            clinical = await submit(daemon, queue="clinical")
+            for job_id in (clinical, *filling[:2]):
+                await await_state(daemon, job_id, "running")
+            assert (await daemon.service.job(filling[0]))["reason_first"]["code"] == "policy_failed"
+
+            async def counted() -> bool:
+                return (metrics.registry.get_sample_value(name, {"policy": "lowest_window"}) or 0) > 3
+
+            await eventually(counted, "some cycles")
+
+    name = "lowtide_policy_failures_total"
+    monkeypatch.setattr(decide, "__defaults__", (lambda *_: Broken(),))
+    with capture_logs() as log:
+        play(story)
+    assert [entry["policy"] for entry in log if entry["event"] == "policy_failed"] == ["lowest_window"]
