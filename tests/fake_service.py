@@ -210,6 +210,13 @@ class FakeService:
             raise self.failure
         return [self._submit_one(s, actor, k) for s, k in zip(specs, idempotency_keys, strict=True)]
 
+    async def submitted_before(self, spec: JobSpec, idempotency_key: str) -> Json | None:
+        known, job_id = self.by_key.get(idempotency_key, (spec, ""))
+        if known != spec:
+            message = f"the idempotency key {idempotency_key!r} was used with another job."
+            raise Conflict(message, fix="Use a new key for a new job.")
+        return self.by_id[job_id] if job_id else None
+
     def _submit_one(self, spec: JobSpec, actor: str, key: str | None) -> Json:
         if key in self.by_key:
             known, job_id = self.by_key[key]

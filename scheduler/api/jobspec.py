@@ -249,9 +249,14 @@ class JobFile(_Strict):
             Infeasible: a deadline that can no longer be met, unless ``deadline_action`` is ``run``.
 
         """
+        meant = self.as_meant(now)
+        _check_deadline(self, now=now, begin_at=meant.begin_at, deadline_at=meant.deadline_at)
+        return meant
+
+    def as_meant(self, now: datetime) -> JobSpec:
+        """The same without a look at whether it can still be done: what an earlier submission is compared with."""
         begin_at = _moment("begin", self.begin, now)
         deadline_at = _moment("deadline", self.deadline, now)
-        _check_deadline(self, now=now, begin_at=begin_at, deadline_at=deadline_at)
         held = self.resources
         return JobSpec(
             name=self.name,

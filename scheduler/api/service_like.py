@@ -15,6 +15,9 @@ class ServiceLike(Protocol):
     async def submit(self, specs: list[JobSpec], *, actor: str, idempotency_keys: list[str | None]) -> list[Json]:
         """Accept jobs durably; one answer each. ``created`` false marks a job that a key gave back."""
 
+    async def submitted_before(self, spec: JobSpec, idempotency_key: str) -> Json | None:
+        """The job that the key was given to, None where it is new; Conflict where it was another job's."""
+
     async def plan(self, spec: JobSpec) -> Json:
         """What would be decided for a job if it were submitted now; writes nothing."""
 

@@ -16,7 +16,7 @@ from lowtide.scheduler.api.answer import PROBLEMS, Daemon, actor, answer
 from lowtide.scheduler.api.field_error import bad_input
 from lowtide.scheduler.api.jobspec import JobFile, read_job_json
 from lowtide.scheduler.api.schema import Explanation, Job
-from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.errors import BadInput, LowtideError
 from lowtide.scheduler.model.job import JobSpec
 
 IDEMPOTENCY_HEADER = "idempotency-key"
@@ -68,7 +68,7 @@ def router(daemon: Daemon) -> APIRouter:
     )
     async def plan_job(request: Request) -> Response:
         """What would be decided for a job if it were submitted now. Writes nothing."""
-        return answer(await daemon.service.plan(_spec(await request.body(), daemon)))
+        return answer(await daemon.service.plan(_spec(_job(await request.body()), daemon)))
 
     return routes
 
@@ -76,11 +76,26 @@ def router(daemon: Daemon) -> APIRouter:
 async def submit(request: Request, daemon: Daemon) -> Response:
     """Take one job; shared by the documented route and the shortcut."""
     key = _key(request)
-    spec = _spec(await request.body(), daemon, repeatable=key is not None)
-    jobs = await daemon.service.submit([spec], actor=actor(request), idempotency_keys=[key])
-    job = dict(jobs[0])
-    created = job.pop("created", True)
-    return answer(job, 201 if created else 200)
+    job = _job(await request.body())
+    if key is None:
+        return await _submitted(job, None, request, daemon)
+    _refuse_relative_times(job)
+    try:
+        return await _submitted(job, key, request, daemon)
+    except LowtideError:
+        # It may have been accepted long ago: since then its deadline may have passed, its directory have gone or
+        # changed, its queue have been removed. Asked only now, since hardly any submission is a late repetition.
+        again = await daemon.service.submitted_before(job.as_meant(daemon.now()), key)
+        if again is None:
+            raise
+        return answer(again)
+
+
+async def _submitted(job: JobFile, key: str | None, request: Request, daemon: Daemon) -> Response:
+    told = await daemon.service.submit([_spec(job, daemon)], actor=actor(request), idempotency_keys=[key])
+    content = dict(told[0])
+    created = content.pop("created", True)
+    return answer(content, 201 if created else 200)
 
 
 class Shortcut:
@@ -99,12 +114,13 @@ class Shortcut:
             await self._app(scope, receive, send)
 
 
-def _spec(body: bytes, daemon: Daemon, *, repeatable: bool = False) -> JobSpec:
+def _job(body: bytes) -> JobFile:
     if not body:
         raise BadInput("the request has no body.", fix="Send the job file as JSON.")
-    job = read_job_json(body)
-    if repeatable:
-        _refuse_relative_times(job)
+    return read_job_json(body)
+
+
+def _spec(job: JobFile, daemon: Daemon) -> JobSpec:
     spec = job.spec(daemon.now())
     if spec.working_dir is not None and not Path(spec.working_dir).is_dir():
         message = f"{spec.working_dir[:200]!r} does not exist on the daemon's machine, or is no directory"

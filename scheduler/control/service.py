@@ -27,7 +27,7 @@ from lowtide.scheduler.control.writer import Writer
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import explain
 from lowtide.scheduler.model.errors import BadInput, ClusterFailure, Conflict, Infeasible, NotFound
-from lowtide.scheduler.model.job import JobId, JobSpec, spec_to_json
+from lowtide.scheduler.model.job import JobId, JobSpec, spec_from_json, spec_to_json
 from lowtide.scheduler.model.lifecycle import WAITING_JOB_STATES, JobState
 from lowtide.scheduler.model.plan import Snapshot
 from lowtide.scheduler.model.reason import Reason, ReasonCode
@@ -99,6 +99,24 @@ class Service:
             fresh = self._fresh_json(candidate) if answer.created else await self.job(answer.job_id)
             told.append({**fresh, "created": answer.created})
         return told
+
+    async def submitted_before(self, spec: JobSpec, idempotency_key: str) -> Json | None:
+        """The job that a key was given to; what its working directory holds by now makes no difference.
+
+        Raises:
+            Conflict: the key was given to another job.
+
+        """
+
+        def work(connection: Connection) -> Json | None:
+            row = jobs.by_key(connection, idempotency_key)
+            if row is None:
+                return None
+            if spec_from_json(row["spec"]) != spec:
+                raise jobs.key_taken(idempotency_key, row["id"])
+            return self._job_json(connection, row)
+
+        return await self._writer.read(work)
 
     async def _new(self, spec: JobSpec, actor: str, key: str | None) -> jobs.NewJob:
         now = self._clock.now()

@@ -84,11 +84,19 @@ def _known_keys(connection: Connection, keys: list[str]) -> dict[str, tuple[JobI
 def _again(candidate: NewJob, job_id: JobId, digest: str) -> Submitted:
     if digest == candidate.spec_digest:
         return Submitted(job_id, created=False)
-    conflict = Conflict(
-        f"the idempotency key {candidate.idempotency_key!r} was used for job {job_id} with another spec.",
-        fix="Use a new key for a new job.",
+    return Submitted(job_id, created=False, conflict=key_taken(str(candidate.idempotency_key), job_id))
+
+
+def key_taken(key: str, job_id: str) -> Conflict:
+    """The refusal of a key that belongs to another job."""
+    return Conflict(
+        f"the idempotency key {key!r} was used for job {job_id} with another spec.", fix="Use a new key for a new job."
     )
-    return Submitted(job_id, created=False, conflict=conflict)
+
+
+def by_key(connection: Connection, key: str) -> RowMapping | None:
+    """The job that was submitted with an idempotency key."""
+    return connection.execute(select(job).where(job.c.idempotency_key == key)).mappings().first()
 
 
 def row_values(new: NewJob) -> dict[str, object]:

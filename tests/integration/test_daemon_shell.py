@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from lowtide.scheduler.model.plan import Plan
 from tests.daemons import RealDaemon, until
 from tests.whole import (
     CLINICAL,
+    NOWHERE,
     a_cluster,
     a_daemon,
     a_silent_address,
@@ -302,3 +303,37 @@ def test_a_policy_that_fails_is_logged_once_and_counted_in_every_cycle(
     with capture_logs() as log:
         play(story)
     assert [entry["policy"] for entry in log if entry["event"] == "policy_failed"] == ["lowest_window"]
+
+
+# ---- late repetitions ----
+
+
+def test_inv01_a_late_repetition_under_its_key_gives_the_job_back_whatever_has_changed(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "train.py").write_text("print(1)")
+    daemon = RealDaemon(tmp_path / "data", {"sites": [{"name": "lab", "address": NOWHERE, "cpus": 4}]}).start()
+    deadline = datetime.now(UTC) + timedelta(seconds=4)
+    job = {
+        "name": "late",
+        "entrypoint": ["true"],
+        "duration": "2s",
+        "deadline": deadline.isoformat(),
+        "working_dir": str(work),
+    }
+
+    def again(**changes: object) -> tuple[int, Any]:
+        return daemon.ask("POST", "/v1/jobs", {**job, **changes}, Idempotency_Key="key-1")
+
+    status, first = again()
+    assert status == 201, first
+    (work / "train.py").write_text("print(2)")
+    assert [(status, told["id"]) for status, told in [again()]] == [(200, first["id"])]
+    (work / "train.py").unlink()
+    work.rmdir()
+    until(lambda: datetime.now(UTC) > deadline, "the deadline to pass")
+    assert [(status, told["id"]) for status, told in [again()]] == [(200, first["id"])]
+    assert again(name="another")[0] == 409
+    assert daemon.ask("POST", "/v1/jobs", job, Idempotency_Key="key-2")[0] == 422
+    assert len(daemon.ask("GET", "/v1/jobs")[1]["items"]) == 1
+    daemon.stop()
