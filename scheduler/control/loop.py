@@ -25,7 +25,7 @@ from lowtide.scheduler.control.writer import Writer
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import decision_to_dict
 from lowtide.scheduler.model.errors import Conflict, StoreFailure
-from lowtide.scheduler.model.plan import Action, JobDecision, Plan, Snapshot
+from lowtide.scheduler.model.plan import Action, JobDecision, Plan, PolicyFailure, Snapshot
 from lowtide.scheduler.settings import Settings
 from lowtide.scheduler.store import attempts, jobs, plans
 
@@ -64,7 +64,7 @@ class Loop:
         self._last: dict[str, tuple[str, str, datetime | None]] = {}
         self.latest: dict[str, tuple[JobDecision, Plan]] = {}
         self.latest_snapshot: Snapshot | None = None
-        self._failed: frozenset[tuple[str, str]] = frozenset()
+        self._failed: set[PolicyFailure] = set()
         self._jump_told_s = JUMP_S
 
     def wake(self, why: str) -> None:
@@ -121,11 +121,11 @@ class Loop:
             log.warning("clock_jumped_back", by_s=self._jump_told_s, ahead_s=self._clock.ahead_s)
 
     def _tell_failures(self, plan: Plan) -> None:
-        """Log a policy that fails when it begins to, not in every cycle; again after it had worked between."""
+        """Log what a policy fails with once, not in every cycle; the metric counts the cycles."""
         for failure in plan.failures:
-            if (failure.policy, failure.error) not in self._failed:
+            if failure not in self._failed:
+                self._failed.add(failure)
                 log.error("policy_failed", policy=failure.policy, error=failure.error, detail=failure.detail)
-        self._failed = frozenset((failure.policy, failure.error) for failure in plan.failures)
 
     async def cycle(self, why: str) -> Plan:
         """Observe, decide, apply once."""
