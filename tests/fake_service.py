@@ -314,9 +314,8 @@ class FakeService:
         lines = self.logs.splitlines(keepends=True)
         return "".join(lines if tail_lines is None else lines[len(lines) - tail_lines :])
 
-    async def log_stream(self, job_id: str) -> AsyncIterator[str]:
-        self._job(job_id)
-        for line in self.logs.splitlines(keepends=True):
+    async def log_stream(self, job_id: str, *, tail_lines: int | None = None) -> AsyncIterator[str]:
+        for line in (await self.log_text(job_id, tail_lines=tail_lines)).splitlines(keepends=True):
             yield line
 
     async def forecast(self, zone: str | None, hours: float, duration_s: float | None) -> Json:

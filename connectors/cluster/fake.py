@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lowtide.connectors.cluster.logtail import end_of_log
 from lowtide.scheduler.model.cluster import (
     ClusterCapacity,
     ClusterIdentity,
@@ -188,7 +189,7 @@ class SimulatedCluster:
         run = self._runs.get(submission_id)
         if run is None or run.status == ClusterJobStatus.PENDING or run.error_type == PACKAGE_FAILED:
             return ""
-        last = "".join(run.script.output.splitlines(keepends=True)[-lines:])
+        last = end_of_log(run.script.output, lines)
         return last.encode()[-max_bytes:].decode(errors="replace")
 
     async def delete(self, submission_id: str) -> None:

@@ -1,5 +1,6 @@
 """Ray Jobs over HTTP: one instance per cluster, no Ray import, every answer bounded and checked."""
 
+import asyncio
 import hashlib
 import json
 import re
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from lowtide.connectors.cluster.logtail import CUT, end_of_log, marked_as_cut
 from lowtide.connectors.http import HttpAnswer, HttpClient, HttpTrouble, HttpTroubleKind
 from lowtide.scheduler.model.cluster import (
     ClusterCapacity,
@@ -181,26 +183,29 @@ class RayJobs:
         job = await self.get(submission_id)
         if job.node_id is None:
             return ""
+        asked, room = lines + 1, max(1, max_bytes - len(CUT))  # the one line more tells whether there are more
         while True:
             try:
-                return await self._last_lines(job.node_id, submission_id, max_bytes, lines)
+                text = await self._last_lines(job.node_id, submission_id, room, asked)
             except ClusterFailure as error:
                 if not _is_too_large(error):
                     raise
-            if lines == 1:
+            else:
+                return end_of_log(text, lines) if asked > lines else marked_as_cut(text)
+            if asked == 1:
                 return f"(the last line of the log is longer than {max_bytes} bytes)"
-            lines = max(1, lines // 8)
+            asked = max(1, asked // 8)
 
     async def _last_lines(self, node_id: str, submission_id: str, max_bytes: int, lines: int) -> str:
         query = f"node_id={quote(node_id, safe='')}&filename=job-driver-{submission_id}.log&lines={lines}"
         answer = await self._call("GET", f"/api/v0/logs/file?{query}", statuses=(200, 404, 500), body_cap=max_bytes)
         if answer.status == 200:  # noqa: PLR2004
-            return answer.body.decode(errors="replace")
+            return await asyncio.to_thread(answer.body.decode, errors="replace")
         whole = await self._call(
             "GET", f"/api/jobs/{submission_id}/logs", statuses=(200, 404, 500), body_cap=4 * max_bytes
         )
         if whole.status == 200:  # noqa: PLR2004
-            return str(self._object(whole).get("logs") or "")[-max_bytes:]
+            return _within(str(self._object(whole).get("logs") or ""), max_bytes)
         if whole.status == 404 or await self._is_gone(node_id):  # noqa: PLR2004
             return ""
         raise self._failure(ClusterFailureKind.UNREACHABLE, f"cannot read the log of {submission_id} now")
@@ -321,3 +326,9 @@ class RayJobs:
 
 def _is_too_large(error: ClusterFailure) -> bool:
     return isinstance(error.__cause__, HttpTrouble) and error.__cause__.kind == HttpTroubleKind.TOO_LARGE
+
+
+def _within(text: str, room: int) -> str:
+    """The end of a log in whole lines, marked where something came before."""
+    end = text[-room:]
+    return text if end == text else marked_as_cut(end.partition("\n")[2] or end)

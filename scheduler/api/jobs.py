@@ -91,7 +91,7 @@ def _logs(routes: APIRouter, daemon: Daemon) -> None:
         if not follow:
             return PlainTextResponse(await daemon.service.log_text(checked, attempt=attempt, tail_lines=tail))
         await daemon.service.job(checked)  # an unknown job is a 404, not an empty stream
-        return StreamingResponse(daemon.service.log_stream(checked), media_type="text/plain")
+        return StreamingResponse(daemon.service.log_stream(checked, tail_lines=tail), media_type="text/plain")
 
 
 def _orders(routes: APIRouter, daemon: Daemon) -> None:

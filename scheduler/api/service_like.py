@@ -62,8 +62,8 @@ class ServiceLike(Protocol):
     async def log_text(self, job_id: str, *, attempt: int | None = None, tail_lines: int | None = None) -> str:
         """What a job printed so far."""
 
-    def log_stream(self, job_id: str) -> AsyncIterator[str]:
-        """What a job prints, until it is terminal."""
+    def log_stream(self, job_id: str, *, tail_lines: int | None = None) -> AsyncIterator[str]:
+        """What a job prints, until it is terminal; of what is there already, the last lines if told so."""
 
     async def forecast(self, zone: str | None, hours: float, duration_s: float | None) -> Json:
         """Grid intensity: recorded, forecast, and the best windows."""

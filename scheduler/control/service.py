@@ -14,19 +14,20 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping
 
 from lowtide.connectors.cluster.package import MIB, working_dir_package
-from lowtide.connectors.jobside import record as jobside_record
 from lowtide.scheduler.control.background import Background
 from lowtide.scheduler.control.clock import Clock
 from lowtide.scheduler.control.doctor import findings
-from lowtide.scheduler.control.driver import LOG_BYTES, LOG_LINES, Driver
+from lowtide.scheduler.control.driver import Driver
 from lowtide.scheduler.control.gridwatch import GridWatch
+from lowtide.scheduler.control.joblog import Course, JobLogs
 from lowtide.scheduler.control.loop import Loop
 from lowtide.scheduler.control.observe import Observer
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import explain
-from lowtide.scheduler.model.errors import BadInput, ClusterFailure, Conflict, Infeasible, NotFound
+from lowtide.scheduler.model.cluster import Cluster
+from lowtide.scheduler.model.errors import BadInput, Conflict, Infeasible, NotFound
 from lowtide.scheduler.model.job import JobId, JobSpec, spec_from_json, spec_to_json
 from lowtide.scheduler.model.lifecycle import WAITING_JOB_STATES, JobState
 from lowtide.scheduler.model.plan import Snapshot
@@ -37,7 +38,6 @@ from lowtide.scheduler.report.shape import Json, event_json, job_json, stamp
 from lowtide.scheduler.settings import Settings
 from lowtide.scheduler.store import accounts, attempts, jobs, plans
 
-FOLLOW_S = 0.5
 REPORT_PAGE = 500
 """Jobs whose rows are read at once for a report over all of them."""
 ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"
@@ -84,6 +84,7 @@ class Service:
         self._loop, self._driver, self._grid, self._sites = loop, driver, grid, sites
         self._clock, self._url, self._shutdown = clock, url, shutdown
         self._started_at = clock.now()
+        self._logs = JobLogs(settings.data_dir / "logs", course=self._course, cluster=self._cluster)
 
     # ---- submission ----
 
@@ -364,41 +365,21 @@ class Service:
 
     async def log_text(self, job_id: str, *, attempt: int | None = None, tail_lines: int | None = None) -> str:
         """What the job printed, attempt after attempt, without lowtide's own lines."""
-        every = await self._writer.read(lambda c: _attempts_of(c, job_id))
-        wanted = [row for row in every if attempt is None or row["number"] == attempt]
-        if attempt is not None and not wanted:
-            message = f"job {job_id} has no attempt {attempt}."
-            raise NotFound(message, fix=f"It has {len(every)}.")
-        text = "".join([await self._attempt_log(row) for row in wanted])
-        if tail_lines is None:
-            return text
-        return "".join(text.splitlines(keepends=True)[-tail_lines:]) if tail_lines else ""
+        return await self._logs.text(job_id, attempt=attempt, tail_lines=tail_lines)
 
-    async def _attempt_log(self, row: RowMapping) -> str:
-        kept = self._settings.data_dir / "logs" / f"{row['id']}.log"
-        if kept.exists():
-            return await asyncio.to_thread(kept.read_text)
-        site = self._sites.get(row["site"])
-        if site is None or row["submitted_at"] is None:
-            return ""
-        try:
-            text = await site.cluster.log_tail(row["id"], max_bytes=LOG_BYTES, lines=LOG_LINES)
-        except ClusterFailure:
-            return ""
-        return jobside_record.strip(text)
-
-    async def log_stream(self, job_id: str) -> AsyncIterator[str]:
+    def log_stream(self, job_id: str, *, tail_lines: int | None = None) -> AsyncIterator[str]:
         """The log as it grows, until the job has ended."""
-        sent = 0
-        while True:
-            state = JobState((await self.job(job_id))["state"])
-            text = await self.log_text(job_id)
-            if len(text) > sent:
-                yield text[sent:]
-                sent = len(text)
-            if state.is_terminal:
-                return
-            await asyncio.sleep(FOLLOW_S)
+        return self._logs.stream(job_id, tail_lines=tail_lines)
+
+    async def _course(self, job_id: str) -> Course:
+        def work(connection: Connection) -> Course:
+            return Course(jobs.state_of(connection, job_id), attempts.of_job(connection, job_id))
+
+        return await self._writer.read(work)
+
+    def _cluster(self, site: str) -> Cluster | None:
+        runtime = self._sites.get(site)
+        return None if runtime is None else runtime.cluster
 
     # ---- grid, sites, reports ----
 
@@ -506,11 +487,6 @@ class Service:
     def request_shutdown(self, *, stop_cluster: bool) -> None:
         """End the daemon; the local cluster too where asked, else its jobs run on."""
         self._shutdown(stop_cluster)
-
-
-def _attempts_of(connection: Connection, job_id: str) -> list[RowMapping]:
-    jobs.state_of(connection, job_id)
-    return attempts.of_job(connection, job_id)
 
 
 def _short_id() -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lowtide.connectors.cluster import ray_jobs
+from lowtide.connectors.cluster.logtail import CUT
 from lowtide.connectors.cluster.ray_jobs import RayJobs
 from lowtide.scheduler.model.cluster import ClusterJobStatus, Submission, SubmitOutcome
 from lowtide.scheduler.model.errors import ClusterFailure, ClusterFailureKind
@@ -240,8 +241,14 @@ def test_a_log_is_given_as_it_is_written() -> None:
 
 def test_too_long_a_log_is_asked_for_again_with_fewer_lines() -> None:
     text, head = tail({FILE: [(200, b"y" * 101), (200, b"y" * 101), (200, b"the end\n")]})
-    assert text == "the end\n"
-    assert [path.rpartition("lines=")[2] for path in head.asked if "file" in path] == ["4000", "500", "62"]
+    assert text == CUT + "the end\n"
+    assert [path.rpartition("lines=")[2] for path in head.asked if "file" in path] == ["4001", "500", "62"]
+
+
+def test_a_log_of_more_lines_than_were_asked_for_says_so_and_one_of_as_many_does_not() -> None:
+    answers = {"GET /api/jobs/x": (200, a_row()), FILE: (200, b"a\nb\nc")}
+    assert ask(answers, lambda c: c.log_tail("x", max_bytes=100, lines=2))[0] == CUT + "b\nc"
+    assert ask(answers, lambda c: c.log_tail("x", max_bytes=100, lines=3))[0] == "a\nb\nc"
 
 
 def test_one_endless_line_does_not_keep_an_attempt_from_ending() -> None:
@@ -251,6 +258,7 @@ def test_one_endless_line_does_not_keep_an_attempt_from_ending() -> None:
 
 def test_a_log_that_the_node_does_not_give_is_asked_of_the_agent() -> None:
     assert tail({FILE: (500, b"x"), WHOLE: (200, {"logs": "z" * 150 + "end"})})[0].endswith("zend")
+    assert tail({FILE: (500, b"x"), WHOLE: (200, {"logs": "z\n" * 60})})[0].startswith(CUT + "z\nz\n")
 
 
 @pytest.mark.parametrize(("state", "lost"), [("DEAD", True), ("ALIVE", False)])

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from lowtide.connectors.cluster.local_ray import LocalRay
+from lowtide.connectors.cluster.logtail import CUT
 from lowtide.connectors.cluster.package import jobside_package
 from lowtide.connectors.cluster.ray_jobs import PROBE, RayJobs
 from lowtide.connectors.jobside import record
@@ -118,7 +119,8 @@ def test_the_first_character_of_a_log_is_kept_and_an_overlong_log_still_gives_it
     tail = asyncio.run(story())
     assert len(tail.encode()) <= 60_000
     assert '"kind":"ended"' in tail
-    first = next(line for line in tail.splitlines() if line)
+    assert tail.startswith(CUT)
+    first = next(line for line in tail.removeprefix(CUT).splitlines() if line)
     assert first.startswith(("10", "::lowtide::"))
 
 
