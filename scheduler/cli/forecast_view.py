@@ -1,13 +1,14 @@
 """The grid forecast in the terminal: a chart with the good windows marked, and the figures under it."""
 
 from collections.abc import Sequence
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from lowtide.scheduler.cli.table import Cell, Column, facts, has_colour, table, terminal_width
-from lowtide.scheduler.cli.words import NONE, local, moment_of, span, zone_name
+from lowtide.scheduler.cli.words import NONE, local, moment_of, rung_words, span, zone_name
 
 Json = dict[str, Any]
+LONG_AGO = timedelta(days=300)
 CHART_WIDTH = 100
 MAX_CHART_WIDTH = 120
 CHART_HEIGHT = 18
@@ -84,7 +85,8 @@ def windows_text(forecast: Json) -> str:
         for window in windows
     ]
     columns = [Column("LOW-CARBON WINDOW"), Column("UNTIL"), Column("gCO2e/kWh", is_number=True)]
-    return table([*columns, Column("VS NOW", is_number=True), Column("NOTE")], rows)
+    note = Column("NOTE", is_flexible=True, wraps=True, drop=1)
+    return table([*columns, Column("VS NOW", is_number=True), note], rows)
 
 
 def _intensity_now(forecast: Json) -> float | None:
@@ -104,9 +106,17 @@ def source_text(forecast: Json) -> str:
     return facts(
         [
             ("source", f"{forecast['source'] or 'none'}{f' ({kind})' if kind else ''}{age}"),
-            ("quality", str(forecast["rung"]).replace("_", " ")),
-            ("issued", local(forecast["issued_at"]) if forecast.get("issued_at") else ""),
+            ("quality", rung_words(forecast["rung"])),
+            ("issued", _issued(forecast)),
             ("trouble", forecast.get("trouble") or ""),
-            ("data", forecast.get("attribution") or ""),
+            ("data", (forecast.get("attribution") or "").removeprefix("Data: ")),
         ]
     )
+
+
+def _issued(forecast: Json) -> str:
+    """When the figures were issued; a day and its year where that is long ago."""
+    issued, now = moment_of(forecast.get("issued_at")), moment_of(forecast["now"])
+    if issued is None or now is None:
+        return ""
+    return local(forecast["issued_at"]) if now - issued < LONG_AGO else f"{issued:%d %b %Y}"

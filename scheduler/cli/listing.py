@@ -44,23 +44,23 @@ def job_table(jobs: Sequence[Json], *, wide: bool, zone: tzinfo | None = None) -
     name = zone_name(zone, jobs[0]["submitted_at"] if jobs else None)
     columns = [
         Column("ID"),
-        Column("NAME"),
-        Column("QUEUE"),
+        Column("NAME", drop=9),  # the id begins with it
+        Column("QUEUE", drop=8),
         Column("STATE"),
         Column("REASON", is_flexible=True),
-        Column("GPUS", is_number=True),
-        Column(f"START {name}"),
-        Column(f"FINISH BY {name}"),
-        Column("SLACK", is_number=True),
-        Column("gCO2e", is_number=True),
+        Column("GPUS", is_number=True, drop=7),
+        Column(f"START {name}", drop=1),
+        Column(f"FINISH BY {name}", drop=6),
+        Column("SLACK", is_number=True, drop=2),
+        Column("gCO2e", is_number=True, drop=3),
     ]
     rows = [_row(job, name, zone) for job in jobs]
     if wide:
-        columns += [Column("PROJECT"), Column("SITE"), Column("CPUS", is_number=True)]
-        columns += [Column("SUSPENDED", is_number=True), Column("SAVES g", is_number=True)]
-        columns += [Column(f"SUBMITTED {name}")]
+        columns += [Column("PROJECT", drop=14), Column("SITE", drop=12), Column("CPUS", is_number=True, drop=15)]
+        columns += [Column("SUSPENDED", is_number=True, drop=11), Column("SAVES gCO2e", is_number=True, drop=10)]
+        columns += [Column(f"SUBMITTED {name}", drop=13)]
         rows = [row + _wide_cells(job, name, zone) for row, job in zip(rows, jobs, strict=True)]
-    return table(columns, rows)
+    return table(columns, rows, whole=wide)
 
 
 def _row(job: Json, zone_name_: str, zone: tzinfo | None) -> list[Cell]:
@@ -71,7 +71,7 @@ def _row(job: Json, zone_name_: str, zone: tzinfo | None) -> list[Cell]:
         Cell(job["name"]),
         Cell(job["queue"]),
         Cell(state_text(job), STYLES.get(job["state"], "")),
-        Cell(job["reason"]["sentence"]),
+        Cell(job["reason"]["sentence"], short=job["reason"]["code"].replace("_", " ")),
         Cell(str(job["gpus"])),
         Cell(_start(job, zone_name_, zone)),
         Cell(_finish_by(job, zone_name_, zone)),

@@ -18,7 +18,9 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print a line to standard error, so that it never mixes with data."""
-    print(text, file=sys.stderr)  # noqa: T201 - as above
+    from lowtide.scheduler.cli.table import error_flow  # noqa: PLC0415 - only who is warned pays for it
+
+    print(error_flow(text), file=sys.stderr)  # noqa: T201 - as above
 
 
 def check_format(chosen: str) -> str:
@@ -71,4 +73,4 @@ def _write_csv(rows: Sequence[Mapping[str, Any]]) -> None:
 def _plain(value: Any) -> Any:
     if value is None:
         return ""
-    return json.dumps(value) if isinstance(value, dict | list) else value
+    return json.dumps(value) if isinstance(value, dict | list | bool) else value

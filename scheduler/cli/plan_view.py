@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lowtide.scheduler.cli.table import Cell, Column, facts, styled, table
-from lowtide.scheduler.cli.words import NONE, change_from_now, local, mass, short, span, zone_name
+from lowtide.scheduler.cli.table import Cell, Column, commands, facts, flow, styled, table
+from lowtide.scheduler.cli.words import NONE, change_from_now, count, local, mass, rung_words, short, span, zone_name
 
 Json = dict[str, Any]
 MAX_CANDIDATES = 12
@@ -42,9 +42,9 @@ def headline(plan: Json) -> str:
     chosen = chosen_of(plan)
     sentence = plan["reason"]["sentence"]
     if chosen is None:
-        return f"Decision: {plan['action']}. Reason: {sentence}."
+        return flow(f"Decision: {plan['action']}. Reason: {sentence}.")
     word = "starts now" if plan["action"] in {"start", "keep"} else f"starts {local(chosen['start'])}"
-    return f"Decision: {word} at {chosen['site']}. Reason: {sentence}."
+    return flow(f"Decision: {word} at {chosen['site']}. Reason: {sentence}.")
 
 
 def doubt_text(plan: Json) -> str:
@@ -53,7 +53,7 @@ def doubt_text(plan: Json) -> str:
         return ""
     doubt = f" ± {mass(plan['doubt_g'])}" if plan["doubt_g"] is not None else ""
     share = change_from_now((plan["baseline_g"] or 0) - plan["saving_g"], plan["baseline_g"])
-    return f"Expected saving: {mass(plan['saving_g'])}{doubt} against starting as soon as possible ({share})."
+    return flow(f"Expected saving: {mass(plan['saving_g'])}{doubt} against starting as soon as possible ({share}).")
 
 
 def chosen_of(plan: Json) -> Json | None:
@@ -72,11 +72,11 @@ def candidates_text(plan: Json) -> str:
         Column("SITE"),
         Column(f"START {name}"),
         Column(f"FINISH {name}"),
-        Column("PARTS", is_number=True),
+        Column("PARTS", is_number=True, drop=2),
         Column("gCO2e", is_number=True),
         Column("VS NOW", is_number=True),
         Column("CHOSEN"),
-        Column("NOTE", is_flexible=True),
+        Column("NOTE", is_flexible=True, wraps=True, drop=1),
     ]
     rows = [_candidate_row(candidate, reference, name) for candidate in candidates]
     hidden = len(plan["candidates"]) - len(candidates)
@@ -113,26 +113,32 @@ def grid_text(grid: Sequence[Json]) -> str:
     """Which grid data the decision rests on, how old, and whom to thank for it."""
     lines = []
     for entry in grid:
+        zone, source = entry.get("zone") or NONE, entry.get("source") or "no source"
         age = f", {span(entry['age_s'])} old" if entry.get("age_s") is not None else ""
-        thanks = f". {entry['attribution']}" if entry.get("attribution") else ""
-        kind = " ".join(str(entry[key]) for key in ("signal", "basis") if entry.get(key))
-        rung = str(entry.get("rung", "")).replace("_", " ")
-        lines.append(f"Grid data: {entry.get('zone') or NONE}, {entry.get('source')}, {rung}{age}, {kind}{thanks}")
+        kind = ", ".join(str(entry[key]) for key in ("signal", "basis") if entry.get(key))
+        told = f"Grid data: {zone} from {source}: {rung_words(entry.get('rung'))}{age}{f' ({kind})' if kind else ''}."
+        lines.append(flow(told + (f" {entry['attribution']}." if entry.get("attribution") else "")))
     return "\n".join(lines)
 
 
 def explain_text(plan: Json, *, decisions: int = MAX_HISTORY) -> str:
     """All that is known about why a job waits or runs."""
     job = plan["job"]
-    lines = [styled(f"{job['id']} is {job['state']}: {plan['reason']['sentence']}.", "bold")] if job else []
+    lines = [styled(flow(_standing(job, plan["reason"]["sentence"])), "bold")] if job else []
     lines.append(facts(_plan_facts(plan, job)))
     if plan["would_start_now_if"]:
         lines.append("It would start now if")
-        lines += [f"  - {sentence}" for sentence in plan["would_start_now_if"]]
+        lines += [flow(f"  - {sentence}", hang=2) for sentence in plan["would_start_now_if"]]
     for title, text in (("Considered:", candidates_text(plan)), ("", grid_text(plan["grid"]))):
         lines += ([title] if title and text else []) + ([text] if text else [])
     lines += _history(plan["history"], decisions)
     return "\n".join(line for line in lines if line)
+
+
+def _standing(job: Json, sentence: str) -> str:
+    """The job, its state and the reason as one sentence."""
+    state = f"is {job['state']}"
+    return f"{job['id']} {sentence}." if sentence.startswith(state) else f"{job['id']} {state}: {sentence}."
 
 
 def _plan_facts(plan: Json, job: Json | None) -> list[tuple[str, str]]:
@@ -149,8 +155,15 @@ def _plan_facts(plan: Json, job: Json | None) -> list[tuple[str, str]]:
         ("next review", local(plan["next_review_at"]) if plan["next_review_at"] and not ended else ""),
         ("saving", saving),
         ("site", str(job["site"]) if job and job["site"] else ""),
-        ("attempts", f"{job['attempts']}, suspended {job['suspensions']} times" if job and job["attempts"] else ""),
+        (
+            "attempts",
+            f"{job['attempts']}, suspended {count(job['suspensions'], 'time')}" if job and job["attempts"] else "",
+        ),
     ]
+
+
+def _attempts(job: Json) -> str:
+    return f"{job['attempts']}, suspended {count(job['suspensions'], 'time')}"
 
 
 def _history(history: Sequence[Json], limit: int) -> list[str]:
@@ -162,7 +175,12 @@ def _history(history: Sequence[Json], limit: int) -> list[str]:
     ]
     if not changed:
         return []
-    lines = [f"  {local(e['at'])}  {e['action']}: {e['reason']['sentence']}" for e in changed[:limit]]
+    times = [local(entry["at"]) for entry in changed[:limit]]
+    hang = max(map(len, times)) + 2
+    lines = [
+        flow(f"  {at.ljust(hang)}{entry['action']}: {entry['reason']['sentence']}", hang=hang)
+        for at, entry in zip(times, changed, strict=False)
+    ]
     return ["Decisions, newest first:", *lines]
 
 
@@ -178,13 +196,15 @@ def events_text(events: Sequence[Json]) -> str:
         ]
         for event in events
     ]
-    return table([Column("AT"), Column("OF"), Column("TO"), Column("BY"), Column("REASON", is_flexible=True)], rows)
+    reason = Column("REASON", is_flexible=True, wraps=True)
+    return table([Column("AT"), Column("OF"), Column("TO"), Column("BY", drop=1), reason], rows)
 
 
 def _subject(event: Json) -> str:
     """What changed: the job, or one of its attempts."""
     attempt = event.get("attempt_id")
-    return str(attempt) if attempt and event.get("subject", "attempt") == "attempt" else "job"
+    is_attempt = attempt and event.get("subject", "attempt") == "attempt"
+    return f"attempt {str(attempt).rpartition('-a')[2]}" if is_attempt else "job"
 
 
 def submitted_text(job: Json, plan: Json | None) -> str:
@@ -196,9 +216,15 @@ def submitted_text(job: Json, plan: Json | None) -> str:
         lines.append("It is accepted; the first decision is still being made.")
     lines += [
         "Next:",
-        f"  lowtide explain {job['id']}    why it waits and what else was considered",
-        f"  lowtide logs -f {job['id']}    what it prints",
-        f"  lowtide run-now {job['id']} --reason ...    do not wait",
-        f"  lowtide cancel {job['id']}",
+        commands(_next_commands(job["id"], waits=plan is None or plan["action"] not in {"start", "keep"})),
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _next_commands(job_id: str, *, waits: bool) -> list[tuple[str, str]]:
+    return [
+        (f"lowtide explain {job_id}", "why it waits" if waits else "why it starts now"),
+        (f"lowtide logs -f {job_id}", "what it prints"),
+        *([(f"lowtide run-now {job_id} --reason TEXT", "do not wait")] if waits else []),
+        (f"lowtide cancel {job_id}", "end it for good"),
+    ]

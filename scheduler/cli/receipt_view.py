@@ -3,12 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lowtide.scheduler.cli.table import Cell, Column, styled, table
-from lowtide.scheduler.cli.words import NONE, energy, grams, kwh, local, mass, moment_of, percent, span, zone_name
+from lowtide.scheduler.cli.table import Cell, Column, flow, styled, table
+from lowtide.scheduler.cli.words import (
+    NONE,
+    energy,
+    grams,
+    kwh,
+    local,
+    mass,
+    moment_of,
+    percent,
+    short,
+    span,
+    zone_name,
+)
 
 Json = dict[str, Any]
 WIDTH = 72
-LABEL = 24
+LABEL, VALUE = 24, 16
 
 
 def receipt_text(receipt: Json) -> str:
@@ -24,8 +36,8 @@ def receipt_text(receipt: Json) -> str:
         *_intensity_lines(receipt),
         *_attempt_lines(receipt["attempts"]),
         _rule(),
-        *[f"- {note}" for note in receipt["notes"]],
-        *[f"- Grid data: {thanks}" for thanks in receipt["attribution"]],
+        *[flow(f"- {note}", hang=2) for note in receipt["notes"]],
+        *[flow(f"- Grid data: {thanks}", hang=2) for thanks in receipt["attribution"]],
     ]
     return "\n".join(lines)
 
@@ -35,7 +47,9 @@ def _rule() -> str:
 
 
 def _line(label: str, value: str, note: str = "", style: str = "") -> str:
-    return f"{label.ljust(LABEL)}{styled(value.rjust(16), style)}  {note}".rstrip()
+    figure = f"{label.ljust(LABEL)}{value.rjust(VALUE)}"
+    lines = flow(f"{figure}  {note}".rstrip(), hang=len(figure) + 2)
+    return lines.replace(figure, label.ljust(LABEL) + styled(value.rjust(VALUE), style), 1)
 
 
 def _figures(receipt: Json) -> list[str]:
@@ -99,10 +113,10 @@ def _intensity_lines(receipt: Json) -> list[str]:
 def _attempt_lines(attempts: Sequence[Json]) -> list[str]:
     lines = []
     for number, attempt in enumerate(attempts, start=1):
-        times = f"{local(attempt['start'])} to {local(attempt['end'])}"
-        lines.append(
-            f"  attempt {number} at {attempt['site']}: {times}, {attempt['state']}, {energy(attempt['energy_kwh'])}"
-        )
+        ran_s = _ran_s([attempt])
+        ran = f", ran {span(ran_s)}" if ran_s is not None else ""
+        told = f"  attempt {number} at {attempt['site']}: {attempt['state']}, {energy(attempt['energy_kwh'])}"
+        lines.append(flow(f"{told}, began {local(attempt['start'])}{ran}", hang=2))
     return lines
 
 
@@ -110,29 +124,30 @@ def report_text(report: Json) -> str:
     """Many receipts as a table with the sum below."""
     if not report["jobs"]:
         return "No job has used energy yet. A receipt appears when a job starts."
+    zone = zone_name(at=report["jobs"][0]["job"]["submitted_at"])
     columns = [
         Column("JOB"),
-        Column("STATE"),
-        Column(f"FINISHED {zone_name(at=report['jobs'][0]['job']['submitted_at'])}"),
-        Column("RAN", is_number=True),
+        Column("STATE", drop=1),
+        Column(f"FINISHED {zone}", drop=5),
+        Column("RAN", is_number=True, drop=3),
         Column("kWh", is_number=True),
         Column("gCO2e", is_number=True),
-        Column("AT ONCE gCO2e", is_number=True),
+        Column("AT ONCE gCO2e", is_number=True, drop=4),
         Column("AVOIDED gCO2e", is_number=True),
         Column("AVOIDED", is_number=True),
-        Column("ACCURACY", is_number=True),
+        Column("ACCURACY", is_number=True, drop=2),
     ]
-    rows = [_report_row(receipt) for receipt in report["jobs"]]
-    notes = [f"- {note}" for note in report["notes"]] + [f"- Grid data: {t}" for t in report["attribution"]]
-    return "\n".join([table(columns, [*rows, _total_row(report)]), *notes])
+    rows = [_report_row(receipt, zone) for receipt in report["jobs"]]
+    notes = [*report["notes"], *(f"Grid data: {thanks}" for thanks in report["attribution"])]
+    return "\n".join([table(columns, [*rows, _total_row(report)]), *[flow(f"- {note}", hang=2) for note in notes]])
 
 
-def _report_row(receipt: Json) -> list[Cell]:
+def _report_row(receipt: Json, zone: str) -> list[Cell]:
     job = receipt["job"]
     return [
         Cell(job["id"]),
         Cell(job["state"], "red" if job["state"] == "failed" else ""),
-        Cell(local(job["finished_at"])),
+        Cell(short(job["finished_at"], zone)),
         Cell(span(_ran_s(receipt["attempts"]))),
         *_sums(receipt),
         Cell(NONE if receipt["accuracy"] is None else f"{receipt['accuracy']:.3f}"),

@@ -94,6 +94,17 @@ def change_from_now(value: float | None, reference: float | None) -> str:
     return f"{value / reference - 1:+.0%}"
 
 
+RUNGS = {
+    "static_average": "a yearly average, which never delays a job",
+    "blind": "no data, so jobs run at once",
+}
+
+
+def rung_words(rung: str | None) -> str:
+    """How good the grid data is, as the forecast ladder has it."""
+    return RUNGS.get(str(rung), str(rung or "unknown").replace("_", " "))
+
+
 def count(number: int, noun: str) -> str:
     """A number with its noun: ``1 job``, ``2 jobs``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -213,3 +213,85 @@ def test_a_zone_without_figures_says_what_that_means() -> None:
 def test_a_chart_of_a_single_point_is_drawn() -> None:
     point = a_forecast()["forecast"][:1]
     assert "GB" in forecast_view.chart(a_forecast(forecast=point, windows=[]))
+
+
+# ---- narrow terminals ----
+
+
+@pytest.fixture
+def columns_80(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "terminal_width", lambda: 80)
+
+
+def widest(text: str) -> int:
+    return max(len(line) for line in text.splitlines())
+
+
+@pytest.mark.usefixtures("columns_80")
+def test_a_narrow_list_of_jobs_leaves_out_what_matters_least_and_tells_the_reason_in_short() -> None:
+    reason = {
+        "code": "carbon_window",
+        "sentence": "waits for a low-carbon window at Thu 10:30 UTC that saves 24 g",
+    }
+    text = listing.job_table([a_job("brain-mri-mepxdm5e", reason=reason)], wide=False, zone=BERLIN)
+    assert widest(text) <= 80
+    assert "…" not in text
+    assert text.splitlines()[0].split() == ["ID", "STATE", "REASON", "START", "CET", "SLACK", "gCO2e"]
+    assert "carbon window" in text
+
+
+@pytest.mark.usefixtures("columns_80")
+def test_the_wide_list_is_whole_on_any_terminal() -> None:
+    text = listing.job_table([a_job()], wide=True, zone=BERLIN)
+    assert "SUBMITTED" in text.splitlines()[0]
+    assert "…" not in text
+
+
+@pytest.mark.usefixtures("columns_80")
+def test_what_wraps_goes_on_below_itself() -> None:
+    rows = [
+        [Cell("ok"), Cell("one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen")]
+    ]
+    lines = table.table([Column("STATE"), Column("FOUND", is_flexible=True, wraps=True)], rows).splitlines()
+    assert lines[1].startswith("ok     one two")
+    assert lines[2].startswith("       ")
+    assert " ".join(" ".join(lines[1:]).split()).endswith("fourteen fifteen")
+
+
+@pytest.mark.usefixtures("columns_80")
+@pytest.mark.parametrize("sentence", ["  - a reason " + "of many words " * 12, "short", "x" * 200])
+def test_a_sentence_is_broken_between_words_and_loses_none(sentence: str) -> None:
+    text = table.flow(sentence, hang=2)
+    assert text.split() == sentence.split()
+    assert widest(text) <= 80 or " " not in sentence
+
+
+def test_a_sentence_is_not_broken_where_it_goes_to_a_program() -> None:
+    assert table.flow("word " * 50) == "word " * 50
+
+
+@pytest.mark.usefixtures("columns_80")
+def test_receipts_plans_and_the_next_commands_fit_eighty_columns() -> None:
+    job = a_job("brain-mri-mepxdm5e")
+    receipt = a_receipt(a_finished_job("brain-mri-mepxdm5e")) | {"notes": ["a note " * 20]}
+    texts = [
+        plan_view.plan_text(a_plan(job)),
+        plan_view.explain_text(a_plan(job)),
+        plan_view.submitted_text(job, a_plan(job)),
+        receipt_view.receipt_text(receipt),
+        receipt_view.report_text({**receipt, "jobs": [receipt] * 2}),
+    ]
+    assert [widest(text) for text in texts if widest(text) > 80] == []
+
+
+def test_only_a_job_that_waits_is_offered_to_run_now() -> None:
+    job = a_job("brain-mri-mepxdm5e")
+    assert "run-now brain-mri-mepxdm5e --reason" in plan_view.submitted_text(job, a_plan(job) | {"action": "wait"})
+    assert "run-now" not in plan_view.submitted_text(job, a_plan(job) | {"action": "start"})
+
+
+def test_an_old_average_is_dated_with_its_year() -> None:
+    forecast = a_forecast(issued_at="2024-12-31T00:00:00Z", rung="static_average")
+    text = forecast_view.source_text(forecast)
+    assert "31 Dec 2024" in text
+    assert "a yearly average, which never delays a job" in text
