@@ -109,6 +109,8 @@ class Server:
 
     def _unreachable(self, error: Exception) -> Unreachable:
         why = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        if isinstance(error, http.client.IncompleteRead):
+            why = "it broke off while it was answering"
         return Unreachable(
             f"the daemon does not answer at {self.url} ({why}).",
             fix="Start it with: lowtide up --detach. If it runs elsewhere, give --server or LOWTIDE_SERVER.",
@@ -150,7 +152,7 @@ def connect(server: str | None, directory: str | None) -> Server:
     """
     folder = data_dir(directory)
     url = server or os.environ.get("LOWTIDE_SERVER") or _recorded_url(folder)
-    return Server(url.rstrip("/"), os.environ.get("LOWTIDE_TOKEN") or _token(folder))
+    return Server(url.rstrip("/"), os.environ.get("LOWTIDE_TOKEN") or token_in(folder))
 
 
 def recorded(folder: Path) -> Json | None:
@@ -172,7 +174,8 @@ def _recorded_url(folder: Path) -> str:
     return str(found["url"])
 
 
-def _token(folder: Path) -> str:
+def token_in(folder: Path) -> str:
+    """The token of the daemon of a data directory; '' where there is none."""
     try:
         return (folder / "token").read_text().strip()
     except FileNotFoundError:

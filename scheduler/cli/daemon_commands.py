@@ -38,8 +38,11 @@ def up(
         process.run_in_foreground(folder, options)
         return
     health = process.running(folder)
+    unheeded = [f"--{name} {value}" for name, value in options.items() if value is not None] if health else []
     already = health is not None
-    say(process.up_text(health or process.run_detached(folder, options), already=already))
+    health = health or process.run_detached(folder, options)
+    troubles, prefix = process.grid_troubles(folder, health), process.prefix_of(folder)
+    say(process.up_text(health, already=already, troubles=troubles, unheeded=unheeded, prefix=prefix))
 
 
 @app.command(cls=quick.Command, hidden=True)
@@ -90,16 +93,13 @@ def doctor(ctx: typer.Context, output: Output = "table") -> None:
 
 
 def _findings_text(findings: list[dict[str, str]]) -> str:
-    rows = [
-        [
-            Cell(finding["status"], STYLES.get(finding["status"], "")),
-            Cell(finding["check"]),
-            Cell(finding["detail"], ""),
-            Cell(finding["fix"]),
-        ]
-        for finding in findings
-    ]
-    return table([Column("STATE"), Column("CHECK"), Column("FOUND", is_flexible=True), Column("WHAT TO DO")], rows)
+    rows = []
+    for finding in findings:
+        state = Cell(finding["status"], STYLES.get(finding["status"], ""))
+        rows.append([state, Cell(finding["check"]), Cell(finding["detail"])])
+        if finding["fix"]:
+            rows.append([Cell(""), Cell(""), Cell(f"what to do: {finding['fix']}")])
+    return table([Column("STATE"), Column("CHECK"), Column("FOUND", is_flexible=True, wraps=True)], rows)
 
 
 @app.command(cls=quick.Command, rich_help_panel="Daemon")

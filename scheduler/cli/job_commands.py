@@ -32,7 +32,11 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show again every 2 s until Ctrl-C.")] = False,
     output: Output = "table",
 ) -> None:
-    """List jobs: state, reason, planned start, slack and emissions. Times with ~ are estimates."""
+    """List jobs: state, reason, planned start, slack and emissions.
+
+    A time with ~ is planned; one in parentheses is where the patience ends, not a deadline. A narrow terminal
+    gets fewer columns and shorter reasons: -o wide shows all, lowtide explain JOB the whole reason.
+    """
     check_format(output)
     server = target(ctx).connect()
     while True:
@@ -111,18 +115,29 @@ def logs(
     ctx: typer.Context,
     job: JobArgument,
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the job has ended; Ctrl-C ends only this.")
+    ] = False,
     tail: Annotated[str | None, typer.Option("--tail", metavar="N", help="The last N lines only.")] = None,
 ) -> None:
-    """Show what a job prints."""
+    """Show what a job prints, attempt after attempt.
+
+    Of each attempt the last 4000 lines are kept; a first line says so where more came before.
+    """
     if tail is not None and not tail.isdigit():
         message = f"--tail {tail!r} is no whole number."
         raise BadInput(message, fix="Give for example --tail 20.")
     server = target(ctx).connect()
-    query = "follow=1" if follow else f"tail={tail}" if tail else ""
-    for piece in server.stream(f"/v1/jobs/{resolve(server, job)}/logs?{query}"):
+    job_id = resolve(server, job)
+    query = "&".join([*(["follow=1"] if follow else []), *([f"tail={tail}"] if tail else [])])
+    printed = False
+    for piece in server.stream(f"/v1/jobs/{job_id}/logs?{query}"):
+        printed = True
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
+    if not printed and tail != "0":
+        found = server.get(f"/v1/jobs/{job_id}")
+        warn(f"{job_id} has printed nothing; it is {found['state']}: {found['reason']['sentence']}.")
 
 
 @app.command(cls=quick.Command, rich_help_panel="Orders")

@@ -101,7 +101,9 @@ def _read(path: Path) -> str:
         return path.read_text()
     except FileNotFoundError:
         message = f"{path} does not exist."
-        raise BadInput(message, fix=f"To run a program: lowtide submit -- {path} ...") from None
+        is_data = path.suffix in DATA_SUFFIXES
+        fix = "Give the path of an existing file." if is_data else f"To run a program: lowtide submit -- {path} ..."
+        raise BadInput(message, fix=fix) from None
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path} cannot be read as text: {error}."
         raise BadInput(message, fix="Give a job file or a script.") from None

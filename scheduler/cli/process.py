@@ -2,14 +2,16 @@
 
 import os
 import re
+import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lowtide.scheduler.cli.client import Json, Server, connect, is_listening, recorded
+from lowtide.scheduler.cli.client import Json, Server, connect, data_dir, is_listening, recorded, token_in
 from lowtide.scheduler.cli.output import say, warn
-from lowtide.scheduler.cli.table import facts
+from lowtide.scheduler.cli.table import commands, facts, flow
 from lowtide.scheduler.cli.words import count
 from lowtide.scheduler.model.errors import LowtideError, StartFailure
 
@@ -127,34 +129,74 @@ def _ended(spoken: Path, folder: Path, code: int) -> StartFailure:
     return StartFailure(f"the daemon did not start: {words}", fix=f"The log is {folder / 'lowtide.log'}.")
 
 
-def up_text(health: Json, *, already: bool) -> str:
-    """Where the daemon is, what it serves, and what to type next."""
+def up_text(
+    health: Json, *, already: bool, troubles: Sequence[str] = (), unheeded: Sequence[str] = (), prefix: str = ""
+) -> str:
+    """Where the daemon is, what it serves, and what to type next.
+
+    Args:
+        health: what the daemon says of itself.
+        already: it ran before.
+        troubles: what is wrong with its grid data.
+        unheeded: options that a daemon which ran before has not seen.
+        prefix: options that every command needs to find this daemon.
+
+    """
     sites = [
         f"{site['name']}: zone {site.get('zone') or 'none (carbon-blind)'}"
         f"{_source(site)}, {count(int(site.get('gpus') or 0), 'GPU')}{_trouble(site)}"
         for site in health["sites"]
     ]
     head = "lowtide already runs." if already else "lowtide is up."
+    if unheeded:
+        head = f"lowtide already runs, without {' '.join(unheeded)}: to change it, lowtide {prefix}down and up again."
     rate = float(health.get("clock_rate") or 1)
-    lines = [
-        head,
-        facts(
-            [
-                ("address", str(health["url"])),
-                ("data", str(health["data_dir"])),
-                ("process", str(health["pid"])),
-                ("state", str(health["status"])),
-                ("clock", "" if rate == 1 else f"time-lapse, 1 s is {rate:.0f} s"),
-                *[("site", site) for site in sites],
-            ]
-        ),
-        "Next:",
-        "  lowtide submit -- python train.py    submit a job",
-        "  lowtide forecast                     see the grid",
-        "  lowtide status                       see the queue",
-        "  lowtide down                         end the daemon",
+    known = [
+        ("address", str(health["url"])),
+        ("data", str(health["data_dir"])),
+        ("process", str(health["pid"])),
+        ("state", str(health["status"])),
+        ("clock", "" if rate == 1 else f"time-lapse, 1 s is {rate:.0f} s"),
+        *[("site", site) for site in sites],
+        *[("grid", trouble) for trouble in troubles],
     ]
-    return "\n".join(lines)
+    following = commands([(f"lowtide {prefix}{words}", what) for words, what in NEXT])
+    return "\n".join([flow(head), facts(known), "Next:", following])
+
+
+NEXT = (
+    ("submit -- python train.py", "submit a job"),
+    ("forecast", "see the grid"),
+    ("status", "see the queue"),
+    ("down", "end the daemon"),
+)
+
+
+def prefix_of(folder: Path) -> str:
+    """The options with which a command finds the daemon of a folder; none for the usual one."""
+    return "" if folder == data_dir(None).resolve() else f"--data-dir {shlex.quote(str(folder))} "
+
+
+def grid_troubles(folder: Path, health: Json) -> list[str]:
+    """For each zone without a usable forecast, why that is and what it means for jobs."""
+    server = Server(str(health["url"]), token_in(folder))
+    told = []
+    for zone in sorted({site["zone"] for site in health["sites"] if site.get("zone")}):
+        try:
+            found = server.get("/v1/forecast", zone=zone, hours=1)
+        except LowtideError:
+            continue  # the daemon is up, which is what was asked; doctor says more
+        if found["trouble"]:
+            why = str(found["trouble"]).rstrip(".")
+            told.append(f"{zone} has no live data: {why}. {MEANWHILE.get(found['rung'], '')}".strip())
+    return told
+
+
+MEANWHILE = {
+    "static_average": "Jobs run at once, and are counted at a yearly average, until it answers.",
+    "blind": "Jobs run at once until it answers.",
+    "cached_forecast": "The last forecast serves until it is too old.",
+}
 
 
 def _source(site: Json) -> str:
@@ -171,7 +213,7 @@ def end(server: str | None, directory: str | None, folder: Path, *, keep_cluster
     remote = server or os.environ.get("LOWTIDE_SERVER")
     health = None if remote else running(folder)
     if health is None and not remote:
-        say(f"No daemon runs on {folder}.")
+        say(flow(_without_daemon(folder, keep_cluster=keep_cluster)))
         return
     daemon = connect(server, directory)
     daemon.post("/v1/shutdown", {"stop_cluster": not keep_cluster})
@@ -182,7 +224,22 @@ def end(server: str | None, directory: str | None, folder: Path, *, keep_cluster
             raise TookTooLong(message, fix=f"Look in {folder / 'lowtide.log'}.")
         time.sleep(POLL_S)
     kept = "The local cluster and its jobs go on." if keep_cluster else "A private local cluster is ended with it."
-    say(f"lowtide is down. {kept} Accepted jobs are kept and go on at the next start.")
+    say(flow(f"lowtide is down. {kept} Accepted jobs are kept and go on at the next start."))
+
+
+def _without_daemon(folder: Path, *, keep_cluster: bool) -> str:
+    """End what a daemon that died has left behind: its private cluster would hold memory and run jobs for ever."""
+    if keep_cluster or not (folder / "ray" / "cluster.json").exists():
+        return f"No daemon runs on {folder}."
+    from lowtide.connectors.cluster.local_ray import LocalRay  # noqa: PLC0415 - for this rare case alone
+    from lowtide.scheduler.control.daemon import take_data_dir  # noqa: PLC0415 - as above
+
+    with take_data_dir(folder):  # no daemon is starting just now
+        cluster = LocalRay(folder, gpus=0, cpus=0)
+        was_alive = cluster.is_alive()
+        cluster.stop()
+    told = "The private cluster that its last one had left is ended." if was_alive else ""
+    return f"No daemon runs on {folder}. {told}".rstrip()
 
 
 def local_findings(folder: Path) -> list[Json]:

@@ -12,7 +12,7 @@ from lowtide.scheduler.cli.client import Server, connect, data_dir
 
 EPILOG = (
     "Exit codes: 0 ok; 1 a job failed, or something broke; 2 the command or the job file is wrong; 3 refused by"
-    " policy or state; 4 the daemon does not answer; 5 not done in time."
+    " policy or state; 4 the daemon does not answer; 5 not done in time; 130 ended with Ctrl-C."
 )
 OUTPUT_HELP = "table, wide, json, yaml or csv."
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FORMAT", help=OUTPUT_HELP)]
@@ -20,6 +20,7 @@ JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id, a unique be
 JobsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="JOB", help="Ids, unique beginnings of them, or unique names.")
 ]
+PANELS = ("Jobs", "Orders", "Grid and accounts", "Daemon")
 ORDER = ("submit", "plan", "status", "explain", "logs", "cancel", "hold", "release", "suspend", "resume", "run-now")
 """The help begins with what researchers type; the rest follows as it is registered."""
 
@@ -31,6 +32,18 @@ class Root(quick.Group):
         """The names of the commands."""
         return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands by what they are about, each with its whole sentence."""
+        known = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        for panel in PANELS:
+            rows = [
+                (name, (command.help or "").split("\n\n")[0])
+                for name, command in known
+                if command is not None and not command.hidden and getattr(command, "rich_help_panel", "") == panel
+            ]
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+
 
 app = typer.Typer(
     name="lowtide",
@@ -39,7 +52,7 @@ app = typer.Typer(
     epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -449,3 +449,59 @@ def test_a_wrong_token_is_refused_with_where_to_find_the_right_one(run: Run, mon
     result = run("status")
     assert result.exit_code == 3
     assert "the file 'token' in the data directory" in result.stderr
+
+
+# ---- usage errors ----
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("submit", "--submission-id", "x", "--", "true"), "--idempotency-key"),
+        (("submit", "-N", "2", "--", "true"), "One attempt runs on one node"),
+        (("submit", "--array", "1-10", "--", "true"), "Submit one job for each element"),
+        (("submit", "python", "train.py"), "lowtide submit -- python train.py"),
+        (("submit", "python", "train.py", "--lr", "1"), "lowtide submit -- python train.py"),
+        (("run-now", "brain"), "lowtide run-now --help"),
+        (("statsu",), "Did you mean 'status'?"),
+    ],
+)
+def test_a_usage_error_says_what_was_wrong_and_what_to_do(run: Run, words: tuple[str, ...], told: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert "\nwhat to do: " in result.stderr
+    assert told in result.stderr
+
+
+def test_a_missing_job_file_is_not_taken_for_a_program(run: Run) -> None:
+    assert "what to do: Give the path of an existing file." in run("submit", "nowhere.yaml").stderr
+
+
+# ---- logs ----
+
+
+def test_following_can_begin_at_the_last_lines(run: Run, api: LiveApi) -> None:
+    api.service.logs = "one\ntwo\nthree\n"
+    assert good(run("logs", "-f", "--tail", "2", "genes")) == "two\nthree\n"
+
+
+def test_a_job_that_has_printed_nothing_says_why_and_not_into_the_output(run: Run, api: LiveApi) -> None:
+    api.service.logs = ""
+    result = run("logs", "brain-mri-a")
+    assert good(result) == ""
+    assert "has printed nothing; it is queued: waits for a low-carbon window" in result.stderr
+
+
+def test_ctrl_c_ends_a_follow_with_its_own_exit_code(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lowtide.scheduler.cli.client.Server.stream", interrupted)
+    result = run("logs", "-f", "genes")
+    assert (result.exit_code, result.stderr) == (130, "")
+
+
+def test_truth_is_written_in_csv_as_programs_read_it(run: Run) -> None:
+    rows = list(csv.DictReader(io.StringIO(good(run("status", "-o", "csv")))))
+    assert {row["held"] for row in rows} == {"false"}

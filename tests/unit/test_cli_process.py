@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from lowtide.scheduler.cli import main, process
+from lowtide.scheduler.cli.client import Server
 from lowtide.scheduler.cli.root import app
 from lowtide.scheduler.model.errors import StartFailure
-from tests.api_server import LiveApi, serve
+from tests.api_server import TOKEN, LiveApi, serve
 from tests.fake_service import FakeService
 
 assert main.COMMAND_MODULES, "importing the entry point registers the commands"
@@ -76,6 +77,47 @@ def test_up_on_a_running_daemon_says_so_and_is_no_error(live: LiveApi, tmp_path:
     assert result.exit_code == 0
     assert "lowtide already runs." in result.stdout
     assert "local: zone GB from recorded, 4 GPUs" in result.stdout
+
+
+def test_up_says_which_options_a_running_daemon_has_not_seen(live: LiveApi, tmp_path: Path) -> None:
+    remember(tmp_path, live.url)
+    result = CliRunner().invoke(app, ["up", "--detach", "--data-dir", str(tmp_path), "--gpus", "8"])
+    assert f"without --gpus 8: to change it, lowtide --data-dir {tmp_path} down and up again" in result.stdout
+
+
+def test_what_can_be_typed_next_finds_the_daemon_of_another_folder(
+    live: LiveApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(tmp_path, live.url)
+    result = CliRunner().invoke(app, ["up", "--detach", "--data-dir", str(tmp_path)])
+    assert f"lowtide --data-dir {tmp_path} status" in result.stdout
+    monkeypatch.setenv("LOWTIDE_DATA_DIR", str(tmp_path))
+    assert "  lowtide status" in CliRunner().invoke(app, ["up", "--detach"]).stdout
+
+
+def test_up_says_what_it_means_that_the_grid_source_does_not_answer(
+    live: LiveApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(tmp_path, live.url)
+    (tmp_path / "token").write_text(TOKEN)
+    trouble = {"trouble": "neso: it cannot be reached.", "rung": "static_average"}
+    monkeypatch.setattr(Server, "get", lambda *_, **__: trouble)
+    told = process.grid_troubles(tmp_path, {"url": live.url, "sites": [{"zone": "GB"}, {"zone": None}]})
+    meaning = "Jobs run at once, and are counted at a yearly average, until it answers."
+    assert told == [f"GB has no live data: neso: it cannot be reached. {meaning}"]
+
+
+def test_down_ends_the_cluster_that_a_dead_daemon_has_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr("lowtide.connectors.cluster.local_ray.LocalRay.is_alive", lambda _: True)
+    monkeypatch.setattr("lowtide.connectors.cluster.local_ray.LocalRay.stop", lambda _: ended.append("cluster"))
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "cluster.json").write_text("{}")
+    down = ["down", "--data-dir", str(tmp_path)]
+    assert f"No daemon runs on {tmp_path}." in CliRunner().invoke(app, [*down, "--keep-cluster"]).stdout
+    assert ended == []
+    assert "that its last one had left is ended" in CliRunner().invoke(app, down).stdout
+    assert ended == ["cluster"]
 
 
 def test_up_in_the_foreground_on_a_taken_data_directory_names_its_owner(live: LiveApi, tmp_path: Path) -> None:
