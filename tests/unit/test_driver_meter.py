@@ -59,8 +59,7 @@ def test_a_running_attempt_is_metered_once_in_two_samples(tmp_path: Path) -> Non
             keep_log=lambda _id, _text: asyncio.sleep(0),
             account=accountant.attempt,
         )
-        await writer.run(lambda c: attempts.hand_over(c, attempt, cluster_id="c"))
-        await writer.run(lambda c: attempts.submitted(c, attempt, at=NOON))
+        await writer.run(lambda c: attempts.set_values(c, attempt, cluster_id="c", submitted_at=NOON))
         row = await writer.read(lambda c: attempts.get(c, attempt))
         await driver.drive(row)
         await driver.drive(row)
