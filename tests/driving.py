@@ -43,7 +43,7 @@ class Bench:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         site = SiteSettings(name="lab", address="http://lab:8265", gpus=2, cpus=4, lease_s=LEASE_S, fence_s=FENCE_S)
         self.settings = Settings(data_dir=self.data_dir, sites=(site,))
-        self.clock = Clock(wall=lambda: self.wall_s)
+        self.clock = Clock(wall=lambda: self.wall_s, monotonic=lambda: self.elapsed_s)
         self.database = Database(self.data_dir / "lowtide.db")
         self.database.migrate()
         with self.database.write() as connection:

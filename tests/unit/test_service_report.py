@@ -15,7 +15,10 @@ from tests.books import HALF_HOUR, NOON, Books, a_series
 
 
 def a_service(books: Books, tmp_path: Path) -> tuple[Service, Writer]:
-    writer, unused = Writer(books.database), dict[str, Any].fromkeys(("observer", "loop", "driver", "grid"))
+    writer, unused = (
+        Writer(books.database),
+        dict[str, Any].fromkeys(("observer", "loop", "driver", "grid", "background", "waits_for")),
+    )
     made = Service(
         settings=Settings(data_dir=tmp_path),
         writer=writer,
