@@ -297,6 +297,11 @@ def _ledger(totals: Totals) -> Iterator[Metric]:
         "Emissions of ended jobs had they run at once, in gCO2eq.",
         labels=["queue", "zone", "baseline"],
     )
+    compared = CounterMetricFamily(
+        "lowtide_emissions_compared_grams",
+        "Emissions of the jobs that the counterfactual counts, in gCO2eq: the difference is what was avoided.",
+        labels=["queue", "zone"],
+    )
     for labels, energy_mj in sorted(totals.energy_mj.items()):
         energy.add_metric(labels, energy_mj / 1000)
         totals.emissions_ug.setdefault(labels[:2], 0)
@@ -304,4 +309,6 @@ def _ledger(totals: Totals) -> Iterator[Metric]:
         emitted.add_metric(labels, emissions_ug / MICRO)
     for labels, emissions_ug in sorted(totals.baseline_ug.items()):
         baseline.add_metric([*labels, "run_immediately"], emissions_ug / MICRO)
-    yield from (energy, emitted, baseline)
+    for labels, emissions_ug in sorted(totals.compared_ug.items()):
+        compared.add_metric(labels, emissions_ug / MICRO)
+    yield from (energy, emitted, baseline, compared)

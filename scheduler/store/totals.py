@@ -56,6 +56,7 @@ class Totals:
     energy_mj: Counter[LedgerKey] = field(default_factory=Counter)
     emissions_ug: Counter[LedgerKey] = field(default_factory=Counter)
     baseline_ug: Counter[LedgerKey] = field(default_factory=Counter)
+    compared_ug: Counter[LedgerKey] = field(default_factory=Counter)
     oldest_waiting: dict[str, datetime] = field(default_factory=dict)
     _read_to: dict[str, int] = field(default_factory=dict)
 
@@ -71,11 +72,13 @@ class Totals:
         energy_mj = _sums(connection, self._fresh(energy, newest, _energy()))
         emissions_ug = _sums(connection, self._fresh(emission, newest, _emissions()))
         baseline_ug = _sums(connection, self._fresh(baseline, newest, _baselines()))
+        compared_ug = _sums(connection, self._fresh(baseline, newest, _compared()))
         still_open, oldest = _by_job(connection, open_jobs()), _oldest(connection)
         self.ended.update(ended)
         self.energy_mj.update(energy_mj)
         self.emissions_ug.update(emissions_ug)
         self.baseline_ug.update(baseline_ug)
+        self.compared_ug.update(compared_ug)
         self.open, self.oldest_waiting, self._read_to = still_open, oldest, newest
 
     def jobs(self, queue: str, what: str, state: str | None = None) -> int:
@@ -174,6 +177,18 @@ def _baselines() -> Query:
     keys = (job.c.queue, baseline.c.data["zone"].as_string())
     source = baseline.join(job, job.c.id == baseline.c.job_id)
     figure = _micrograms(baseline.c.emissions_g)
+    return select(*keys, figure).select_from(source).where(baseline.c.emissions_g.is_not(None)).group_by(*keys)
+
+
+def _compared() -> Query:
+    """What the jobs that have a baseline emitted themselves; their rows are complete when the baseline is written."""
+    keys = (job.c.queue, baseline.c.data["zone"].as_string())
+    source = (
+        baseline.join(job, job.c.id == baseline.c.job_id)
+        .join(attempt, attempt.c.job_id == job.c.id)
+        .join(emission, emission.c.attempt_id == attempt.c.id)
+    )
+    figure = _micrograms(emission.c.emissions_g)
     return select(*keys, figure).select_from(source).where(baseline.c.emissions_g.is_not(None)).group_by(*keys)
 
 

@@ -117,6 +117,7 @@ def test_inv17_sums_carried_on_equal_those_of_a_restart_and_of_a_walk_over_every
     assert carried.energy_mj == fresh.energy_mj
     assert carried.emissions_ug == fresh.emissions_ug
     assert carried.baseline_ug == fresh.baseline_ug
+    assert carried.compared_ug == fresh.compared_ug
     for queue in QUEUES:
         told = {what: carried.jobs(queue, what) for what in figures}
         assert told == {what: expected(database, queue, what) for what in figures}
@@ -156,3 +157,24 @@ def test_the_oldest_waiting_job_is_known_by_queue(database: Database) -> None:
     start(database, "job-2", NOON + timedelta(hours=1))
     waiting = look(database).oldest_waiting
     assert waiting == {"research": NOON + timedelta(minutes=9), "clinical": NOON + timedelta(minutes=4)}
+
+
+def test_savings_are_told_over_jobs_that_have_both_sides(database: Database) -> None:
+    """What a counter of avoided grams would need: the emissions of exactly the jobs that the counterfactual counts."""
+    draws = random.Random(3)
+    for number in range(2):
+        attempt = start(database, submit(database, 2 * number, NOON), NOON)
+        end(database, f"job-{2 * number}", attempt, JobState.SUCCEEDED, NOON + timedelta(hours=1), draws)
+    with database.read() as connection:
+        grams = connection.execute(select(t.emission.c.emissions_g).order_by(t.emission.c.attempt_id)).scalars().all()
+    open_attempt = start(database, submit(database, 4, NOON), NOON)
+    row = {"attempt_id": open_attempt, "component": "cpu", "start_at": NOON, "end_at": NOON, "energy_mj": 1}
+    price = {"emissions_g": 5.0, "g_per_kwh": 1.0, "pue": 1.0, "kind": "actual", "grid_source": "s", "zone": "GB"}
+    with database.write() as connection:
+        connection.execute(insert(t.energy), [row | {"source": "s", "quality": "measured", "scale": 1.0}])
+        values = {name: row[name] for name in ("attempt_id", "component", "start_at")}
+        how = {"signal": "average", "basis": "direct", "accounting": "consumption"}
+        connection.execute(insert(t.emission), [values | price | how])
+    totals = look(database)
+    assert totals.compared_ug["research", "GB"] == sum(round(g * 1e6) for g in grams)
+    assert totals.emissions_ug["research", "GB"] == totals.compared_ug["research", "GB"] + 5_000_000
