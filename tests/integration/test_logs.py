@@ -35,9 +35,18 @@ def settings(url: str, tmp_path: Path) -> Json:
     }
 
 
+# a suite that runs in the background ignores Ctrl-C, and its children would inherit that
+COMMAND_LINE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from lowtide.scheduler.cli.main import main
+main()
+"""
+
+
 def follow(daemon: RealDaemon, job_id: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "lowtide.scheduler.cli.main", "--data-dir", str(daemon.data_dir)]
-    return subprocess.Popen([*command, "logs", "-f", job_id], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", COMMAND_LINE, "--data-dir", str(daemon.data_dir), "logs", "-f", job_id]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_follower_sees_each_line_once_over_a_suspension_and_far_beyond_what_is_kept(
