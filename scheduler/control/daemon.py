@@ -144,7 +144,8 @@ class Process:
         await self.daemon.stop(stop_cluster=self._stop_cluster)
         (self._settings.data_dir / "daemon.json").unlink(missing_ok=True)
         self._lock.close()
-        log.info("ended")
+        goes_on = self.daemon.local is not None and not self._stop_cluster
+        log.info("ended", **({"private_cluster": "goes on with its jobs; 'lowtide down' ends it"} if goes_on else {}))
 
     def _announce(self) -> None:
         """Tell clients where we are; replaced whole, so that nobody reads half of it."""

@@ -76,7 +76,9 @@ def _zone(runtime: SiteRuntime, grid: GridWatch) -> Json:
     if state is None:
         return _finding(name, "warn", "no zone: its jobs run carbon-blind, at once", "Set the site's 'zone'.")
     if state.trouble:
-        return _finding(name, "warn", f"zone {state.zone}: {state.trouble}", "Jobs flow on a lower rung meanwhile.")
+        return _finding(
+            name, "warn", f"zone {state.zone}: {state.trouble}", "Jobs go on with the next best data meanwhile."
+        )
     series = state.forecast or state.actual
     if series is None:
         return _finding(name, "warn", f"zone {state.zone}: nothing has come from {state.source or 'any source'} yet")
@@ -101,7 +103,7 @@ def gpu_finding(found: nvml.Gpus) -> Json:
 def cpu_finding(found: rapl.Rapl) -> Json:
     """Whether CPU energy can be measured here."""
     if not found.packages:
-        return _finding("cpu energy", "warn", "no RAPL here: CPU energy is modelled from CPU time")
+        return _finding("cpu energy", "ok", "no RAPL here: CPU energy is modelled from CPU time")
     if not found.readable:
         fix = "Give the jobs' user read access to /sys/class/powercap/*/energy_uj to measure it."
         return _finding("cpu energy", "warn", "RAPL is there but not readable: CPU energy is modelled", fix)

@@ -154,8 +154,8 @@ class Service:
         if fitting:
             return
         need = spec.resources
-        wanted = f"{need.gpus} GPU(s){f' of model {need.gpu_model}' if need.gpu_model else ''} and {need.cpus} CPU(s)"
-        offers = "; ".join(f"{s.name}: {s.gpus} GPU(s) {s.gpu_model} and {s.cpus} CPU(s)" for s in sites)
+        wanted = _amount(need.gpus, need.gpu_model, need.cpus)
+        offers = "; ".join(f"{s.name}: {_amount(s.gpus, s.gpu_model, s.cpus)}" for s in sites)
         raise Infeasible(f"the job needs {wanted}; no site has that ({offers}).", fix="Ask for less, or add a site.")
 
     def _pack(self, working_dir: str) -> str:
@@ -487,6 +487,10 @@ class Service:
     def request_shutdown(self, *, stop_cluster: bool) -> None:
         """End the daemon; the local cluster too where asked, else its jobs run on."""
         self._shutdown(stop_cluster)
+
+
+def _amount(gpus: int, gpu_model: str | None, cpus: int) -> str:
+    return f"{gpus} GPU(s){f' of model {gpu_model}' if gpu_model else ''} and {cpus} CPU(s)"
 
 
 def _short_id() -> str:

@@ -6,7 +6,7 @@ from lowtide.policies.guard import NOISE
 from lowtide.policies.problem import EPSILON_S, Choice, Placement
 from lowtide.scheduler.decide.market import Market
 from lowtide.scheduler.decide.triage import NO_REASON, SOMEONE, Asker
-from lowtide.scheduler.decide.wording import break_even_g_per_kwh, carbon_conditions, percent, when
+from lowtide.scheduler.decide.wording import break_even_g_per_kwh, carbon_conditions, percent, run_now, when
 from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, PolicyFailure, Segment, Snapshot
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 
@@ -117,7 +117,7 @@ def _why_now(asker: Asker, choice: Choice, here: Market) -> Reason:
         return Reason(ReasonCode.POLICY_ASAP)
     baseline = choice.baseline
     if baseline is not None and not here.prices.may_shift[baseline.site]:
-        return Reason(ReasonCode.GRID_DATA_STALE, {"rung": here.rungs[baseline.site]})
+        return Reason(ReasonCode.GRID_DATA_STALE, {"rung": here.rungs[baseline.site].replace("_", " ")})
     if (
         baseline is not None
         and choice.chosen is baseline
@@ -171,7 +171,7 @@ def _conditions(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot, 
     if code is ReasonCode.CAPACITY:
         return (f"{need.gpus} GPU(s) and {need.cpus} CPU(s) became free at a site that it may use",)
     if code is ReasonCode.BEGIN_TIME:
-        return (f"lowtide run-now {asker.view.job_id}",)
+        return (run_now(str(asker.view.job_id)),)
     if code is not ReasonCode.CARBON_WINDOW or placed is None or asker.request.running_at is not None:
         return ()
     limit = break_even_g_per_kwh(here.prices, asker.request, choice, placed)

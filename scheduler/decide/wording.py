@@ -29,6 +29,11 @@ def break_even_g_per_kwh(prices: Prices, request: Request, choice: Choice, place
     return (choice.baseline.cost_g - choice.bar_g) / energy_kwh
 
 
+def run_now(job_id: str) -> str:
+    """The command that starts a waiting job; it wants a reason for the record."""
+    return f"lowtide run-now {job_id} --reason WHY"
+
+
 def carbon_conditions(
     job_id: str, start: datetime, latest_useful_deadline: datetime, limit_g_per_kwh: float | None
 ) -> tuple[str, ...]:
@@ -36,5 +41,5 @@ def carbon_conditions(
     told = [f"its deadline were before {when(latest_useful_deadline)}"]
     if limit_g_per_kwh is not None:
         told.append(f"the forecast for {when(start)[4:9]} rose above {limit_g_per_kwh:.0f} g/kWh")
-    told.append(f"lowtide run-now {job_id}")
+    told.append(run_now(job_id))
     return tuple(told)
