@@ -282,6 +282,7 @@ class Daemon:
     async def stop(self, *, stop_cluster: bool) -> None:
         """End the background work; jobs on clusters go on unless the local cluster is to end too."""
         await self.background.stop()
+        await self.driver.stop()
         for runtime in self.sites.values():
             await runtime.cluster.close()
         await self.grid.close()

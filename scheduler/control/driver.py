@@ -79,6 +79,12 @@ class Driver:
         if steps:
             await asyncio.wait(steps, timeout=LONG_STEP_S)
 
+    async def stop(self) -> None:
+        """Cut off the steps that are under way; what was recorded goes on after the next start."""
+        for step in self._steps:
+            step.cancel()
+        await asyncio.gather(*self._steps, return_exceptions=True)
+
     async def drive(self, row: RowMapping) -> None:
         """One step for one attempt; a failure of the cluster is logged and tried again later."""
         if row["id"] in self._busy:

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
 from lowtide.scheduler.model.series import Accounting, Basis, PointKind, SeriesKey, Signal
-from lowtide.scheduler.store.tables import attempt, baseline, emission, energy, intensity, job, site
+from lowtide.scheduler.store.tables import attempt, baseline, emission, energy, intensity, job
 
 _PRICED = and_(
     emission.c.attempt_id == energy.c.attempt_id,
@@ -147,36 +147,3 @@ def latest_key(connection: Connection, zone: str) -> SeriesKey | None:
         return None
     source, signal, basis, accounting = row
     return SeriesKey(source, zone, Signal(signal), Basis(basis), Accounting(accounting))
-
-
-def totals(connection: Connection) -> list[RowMapping]:
-    """Energy in millijoules and emissions in grams by queue, zone of the site and component."""
-    query = (
-        select(
-            job.c.queue,
-            site.c.zone,
-            energy.c.component,
-            func.sum(energy.c.energy_mj).label("energy_mj"),
-            func.coalesce(func.sum(emission.c.emissions_g), 0.0).label("emissions_g"),
-        )
-        .join(attempt, attempt.c.id == energy.c.attempt_id)
-        .join(job, job.c.id == attempt.c.job_id)
-        .join(site, site.c.name == attempt.c.site)
-        .outerjoin(emission, _PRICED)
-        .group_by(job.c.queue, site.c.zone, energy.c.component)
-    )
-    return list(connection.execute(query).mappings())
-
-
-def baseline_totals(connection: Connection) -> list[RowMapping]:
-    """Settled baselines in grams by queue and zone."""
-    zone = baseline.c.data["zone"].as_string()
-    query = (
-        select(
-            job.c.queue, zone.label("zone"), func.coalesce(func.sum(baseline.c.emissions_g), 0.0).label("emissions_g")
-        )
-        .join(job, job.c.id == baseline.c.job_id)
-        .where(baseline.c.emissions_g.is_not(None))
-        .group_by(job.c.queue, zone)
-    )
-    return list(connection.execute(query).mappings())
