@@ -8,8 +8,10 @@ import asyncio
 import math
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -33,6 +35,9 @@ log = structlog.get_logger()
 ACTOR = "lowtide"
 LATE_TICKS = 2.0
 """A tick that is this many times overdue is not coming."""
+Values = dict[str, Any]
+PAGE = 100
+"""Rows of a plan in one transaction: some 10 ms, so that a submission never waits long behind a large plan."""
 MIN_REST_S = 0.02
 REST_FACTOR = 9.0
 MAX_REST_S = 5.0
@@ -141,31 +146,19 @@ class Loop:
         self._tell_failures(plan)
         elapsed_ms = (time.perf_counter() - begun) * 1000
         await self._apply(plan, rows, why, elapsed_ms)
-        self._cycled(plan, time.perf_counter() - begun)
+        await asyncio.to_thread(self._cycled, plan, time.perf_counter() - begun)
         return plan
 
     async def _apply(self, plan: Plan, rows: dict[str, RowMapping], why: str, elapsed_ms: float) -> None:
-        changed = [d for d in plan.decisions if self._is_news(d)]
         plan_id = f"p-{int(plan.made_at.timestamp()):x}-{secrets.token_hex(3)}"
-        reviews = [_review(d, rows[d.job_id]) for d in plan.decisions]
-        reviews = [r for r in reviews if _differs(r, rows[str(r["id"])])]
-
-        def record(connection: Connection) -> None:
-            if changed:
-                plans.record(
-                    connection,
-                    plan_id=plan_id,
-                    at=plan.made_at,
-                    trigger=why,
-                    jobs_count=len(plan.decisions),
-                    elapsed_ms=elapsed_ms,
-                    grid=plan.grid,
-                    decisions=[_stored(d) for d in changed],
-                )
-            plans.review(connection, reviews)
-
-        if changed or reviews:
-            await self._writer.run(record)
+        changed, reviews = await asyncio.to_thread(self._news, plan, rows)
+        if changed:
+            head = {"trigger": why, "jobs": len(plan.decisions), "elapsed_ms": elapsed_ms, "grid": list(plan.grid)}
+            await self._writer.run(lambda c: plans.record(c, plan_id=plan_id, at=plan.made_at, **head))
+        for page in _pages(changed):
+            await self._writer.run(partial(plans.decided, plan_id=plan_id, at=plan.made_at, decisions=page))
+        for page in _pages(reviews):
+            await self._writer.run(partial(plans.review, reviews=page))
         self.latest = {d.job_id: (d, plan) for d in plan.decisions}
         self._last = {d.job_id: _gist(d) for d in plan.decisions}
         acting = [d for d in plan.decisions if d.action in {Action.START, Action.SUSPEND}]
@@ -173,6 +166,12 @@ class Loop:
             await self._act(decision, plan_id)
         if acting:
             self._background.once(self._driver.drive_all(), "drive")
+
+    def _news(self, plan: Plan, rows: dict[str, RowMapping]) -> tuple[list[Values], list[Values]]:
+        """What of a plan is written down: decisions that changed, and rows of jobs that say something else."""
+        changed = [_stored(d) for d in plan.decisions if self._is_news(d)]
+        reviews = (_review(d, rows[d.job_id]) for d in plan.decisions)
+        return changed, [r for r in reviews if _differs(r, rows[str(r["id"])], plan.made_at)]
 
     def _is_news(self, decision: JobDecision) -> bool:
         return self._last.get(decision.job_id) != _gist(decision)
@@ -228,7 +227,7 @@ def _gist(decision: JobDecision) -> tuple[str, str, datetime | None]:
     return decision.action, decision.reason.code, start
 
 
-def _stored(decision: JobDecision) -> dict[str, object]:
+def _stored(decision: JobDecision) -> Values:
     return {
         "job_id": decision.job_id,
         "action": decision.action.value,
@@ -237,7 +236,7 @@ def _stored(decision: JobDecision) -> dict[str, object]:
     }
 
 
-def _review(decision: JobDecision, row: RowMapping) -> dict[str, object]:
+def _review(decision: JobDecision, row: RowMapping) -> Values:
     """What the plan says about a job, in the columns of the job."""
     chosen = decision.chosen
     first = row["first_reason_code"] is None
@@ -263,5 +262,13 @@ def _known(grams: float) -> float | None:
     return grams if math.isfinite(grams) else None
 
 
-def _differs(review: dict[str, object], row: RowMapping) -> bool:
-    return any(row[name] != review[name] for name in plans.REVIEWED)
+def _differs(review: Values, row: RowMapping, now: datetime) -> bool:
+    """Whether the row must be written: a review that was only put off can wait until the one on record is due."""
+    known, new = row["next_review_at"], review["next_review_at"]
+    if not (known is not None and now < known <= new):
+        return True
+    return any(row[name] != review[name] for name in plans.REVIEWED if name != "next_review_at")
+
+
+def _pages(rows: list[Values]) -> Iterator[list[Values]]:
+    return (rows[first : first + PAGE] for first in range(0, len(rows), PAGE))

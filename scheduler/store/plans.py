@@ -22,23 +22,14 @@ REVIEWED = (
 """The columns of a job that a plan refreshes without changing its state."""
 
 
-def record(
-    connection: Connection,
-    *,
-    plan_id: str,
-    at: datetime,
-    trigger: str,
-    jobs_count: int,
-    elapsed_ms: float,
-    grid: Sequence[dict[str, object]],
-    decisions: Sequence[dict[str, object]],
-) -> None:
-    """Write one plan with its changed decisions (``job_id``, ``action``, ``reason_code``, ``data``)."""
-    connection.execute(
-        insert(plan).values(id=plan_id, at=at, trigger=trigger, jobs=jobs_count, elapsed_ms=elapsed_ms, grid=list(grid))
-    )
-    if decisions:
-        connection.execute(insert(decision), [{"plan_id": plan_id, "at": at, **d} for d in decisions])
+def record(connection: Connection, *, plan_id: str, at: datetime, **head: object) -> None:
+    """Write one plan: its ``trigger``, how many ``jobs`` it looked at, ``elapsed_ms`` and the ``grid`` data it used."""
+    connection.execute(insert(plan).values(id=plan_id, at=at, **head))
+
+
+def decided(connection: Connection, *, plan_id: str, at: datetime, decisions: Sequence[dict[str, object]]) -> None:
+    """Write changed decisions of a plan (``job_id``, ``action``, ``reason_code``, ``data``)."""
+    connection.execute(insert(decision), [{"plan_id": plan_id, "at": at, **d} for d in decisions])
 
 
 def review(connection: Connection, reviews: Sequence[dict[str, object]]) -> None:
@@ -47,8 +38,6 @@ def review(connection: Connection, reviews: Sequence[dict[str, object]]) -> None
     Each review has ``id`` and all of REVIEWED. A job that changed state meanwhile is not touched: its row
     is matched on the state that the plan saw (``seen_state``).
     """
-    if not reviews:
-        return
     statement = (
         update(job)
         .where(job.c.id == bindparam("b_id"), job.c.state == bindparam("b_state"))
