@@ -125,8 +125,13 @@ class GridWatch:
     def actuals(self) -> dict[str, Series]:
         """Recorded intensity by zone; a yearly average where the zone has no other source."""
         known = {zone: s.actual for zone, s in self.zones.items() if s.actual is not None}
-        flat = {z: s.static for z, s in self.zones.items() if s.static is not None and not self.readers.get(s.source)}
-        return {**_spread(flat, self._clock.now()), **known}
+        flat = {z: s.static for z, s in self.zones.items() if s.static is not None and self._is_flat(s)}
+        return {**known, **_spread(flat, self._clock.now())}
+
+    def _is_flat(self, state: ZoneState) -> bool:
+        """Whether nothing but the yearly average will ever come for the zone: jobs there are priced with it at once."""
+        reader = self.readers.get(state.source)
+        return reader is None or isinstance(reader.source, Static)
 
     def estimates(self) -> dict[str, Series]:
         """What stands in where no actual figure ever came: the yearly average."""
