@@ -1,17 +1,22 @@
-"""What every HTTP source needs: a JSON answer or a typed failure that says whether and when to ask again."""
+"""What every HTTP source needs: an answer or a typed failure that says whether and when to ask again."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlencode
 
+from lowtide.connectors.grid.rows import bad
 from lowtide.connectors.http import HttpAnswer, HttpClient, HttpTrouble
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
 from lowtide.scheduler.model.units import utc
 
 MAX_RETRY_AFTER = timedelta(hours=1)
 OK, BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, MISSING, GONE, TOO_MANY = 200, 400, 401, 403, 404, 410, 429
+
+Refusal = Callable[[HttpAnswer], GridFailureKind | None]
+"""What a status other than 200 means to one vendor; None where it has its usual meaning."""
 
 _KINDS = {
     BAD_REQUEST: GridFailureKind.BAD_RESPONSE,
@@ -23,39 +28,60 @@ _KINDS = {
 }
 
 
-async def get_json(
-    client: HttpClient,
-    url: str,
-    *,
-    source: str,
-    now: datetime,
-    refusal: Callable[[HttpAnswer], GridFailureKind | None] | None = None,
-) -> Any:
-    """The decoded body of a GET.
+class Vendor:
+    """One vendor's API: where it is, its connections, and its name for messages.
 
-    Args:
-        client: the vendor's connections.
-        url: the whole address.
-        source: the vendor's name for messages.
-        now: aware UTC, for a Retry-After in seconds.
-        refusal: what an answer other than 200 means where the vendor has a habit of its own; None keeps
-            the usual meaning of the status.
-
-    Raises:
-        GridFailure: no answer, a status other than 200, or a body that is no JSON. The message names the
-            source, never the URL (it may hold a key).
-
+    Messages name the source, never the URL: a query may hold a key.
     """
-    try:
-        answer = await client.request("GET", url)
-    except HttpTrouble as trouble:
-        raise GridFailure(GridFailureKind.UNAVAILABLE, f"{source}: {trouble.message}.") from None
-    if answer.status != OK:
-        raise _refused(answer, source, now, refusal(answer) if refusal else None)
-    try:
-        return json.loads(answer.body, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise GridFailure(GridFailureKind.BAD_RESPONSE, f"{source} sent something that is not JSON.") from None
+
+    def __init__(self, name: str, base_url: str, *, headers: dict[str, str] | None = None) -> None:
+        """Take the source's name, the base URL and headers that do not change."""
+        self.name, self._base = name, base_url.rstrip("/")
+        self._http = HttpClient(headers=headers)
+
+    async def json(self, path: str, *, now: datetime, **asked: Any) -> Any:
+        """The decoded JSON body of a GET; arguments and errors as for ``body``, and bad_response for other text."""
+        body = await self.body(path, now=now, **asked)
+        try:
+            return json.loads(body, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            raise bad(self.name, "something that is not JSON") from None
+
+    async def body(
+        self,
+        path: str,
+        *,
+        now: datetime,
+        query: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        headers: dict[str, str] | None = None,
+        refusal: Refusal | None = None,
+    ) -> bytes:
+        """The body of a GET of the base URL, ``path`` and ``query``.
+
+        Args:
+            path: begins with a slash.
+            now: aware UTC, for a Retry-After in seconds.
+            query: names and values, encoded here.
+            headers: for this request alone (a token that changes).
+            refusal: what an answer other than 200 means where the vendor has a habit of its own; None keeps
+                the usual meaning of the status.
+
+        Raises:
+            GridFailure: no answer, or a status other than 200.
+
+        """
+        url = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
+        try:
+            answer = await self._http.request("GET", url, headers=headers)
+        except HttpTrouble as trouble:
+            raise GridFailure(GridFailureKind.UNAVAILABLE, f"{self.name}: {trouble.message}.") from None
+        if answer.status != OK:
+            raise _refused(answer, self.name, now, refusal(answer) if refusal else None)
+        return answer.body
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
 
 
 def _no_constant(name: str) -> float:

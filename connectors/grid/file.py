@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
-from lowtide.scheduler.model.series import MAX_G_PER_KWH, Accounting, Basis, Point, PointKind, Series, Signal
+from lowtide.scheduler.model.series import MAX_G_PER_KWH, NO_RATES, Accounting, Basis, Point, PointKind, Series, Signal
 from lowtide.scheduler.model.units import utc
 
 SIZE_CAP = 32 << 20
@@ -51,6 +51,7 @@ class File:
 
     name = "file"
     ttl_s = 60.0
+    rates = NO_RATES
 
     def __init__(
         self,

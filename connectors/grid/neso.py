@@ -7,10 +7,10 @@ read as zero; an empty answer in any of the API's five shapes means no data. CC 
 from datetime import datetime, timedelta
 from typing import Any
 
-from lowtide.connectors.grid.fetch import get_json
-from lowtide.connectors.http import HttpAnswer, HttpClient
+from lowtide.connectors.grid.fetch import Vendor
+from lowtide.connectors.http import HttpAnswer
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
-from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
+from lowtide.scheduler.model.series import NO_RATES, Accounting, Basis, Point, PointKind, Series, Signal
 from lowtide.scheduler.model.units import ceil_to, floor_to, utc
 
 BASE_URL = "https://api.carbonintensity.org.uk"
@@ -29,11 +29,11 @@ class Neso:
 
     name = "neso"
     ttl_s = 900.0
+    rates = NO_RATES
 
     def __init__(self, base_url: str = BASE_URL) -> None:
         """Take the base URL (another one in tests)."""
-        self._base = base_url.rstrip("/")
-        self._http = HttpClient(headers={"Accept": "application/json"})
+        self._api = Vendor(self.name, base_url, headers={"Accept": "application/json"})
 
     def zones(self) -> tuple[str, ...]:
         """Great Britain as a whole."""
@@ -56,8 +56,7 @@ class Neso:
         return self._series([p for p in points if p.end > now], now)
 
     async def _ask(self, path: str, field: str, kind: PointKind, now: datetime) -> list[Point]:
-        url = f"{self._base}/intensity/{path}"
-        body = await get_json(self._http, url, source=self.name, now=now, refusal=_refusal)
+        body = await self._api.json(f"/intensity/{path}", now=now, refusal=_refusal)
         return _points(body, field, kind)
 
     def _check(self, zone: str) -> None:
@@ -84,7 +83,7 @@ class Neso:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.close()
+        await self._api.close()
 
 
 def _stamp(moment: datetime) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
-from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
+from lowtide.scheduler.model.series import NO_RATES, Accounting, Basis, Point, PointKind, Series, Signal
 
 DATA = Path(__file__).parent / "data" / "gb_2023-03.json.gz"
 ZONE = "GB"
@@ -27,6 +27,7 @@ class Recorded:
 
     name = "recorded"
     ttl_s = 60.0
+    rates = NO_RATES
 
     def __init__(self, path: Path = DATA) -> None:
         """Name the data file; it is read at the first question."""

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
-from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
+from lowtide.scheduler.model.series import NO_RATES, Accounting, Basis, Point, PointKind, Series, Signal
 
 DATA = Path(__file__).parent / "data" / "yearly.csv"
 COUNTRIES = Path(__file__).parent / "data" / "countries.csv"
@@ -21,6 +21,7 @@ class Static:
 
     name = "static"
     ttl_s = 30 * 86_400.0
+    rates = NO_RATES
 
     @cached_property
     def _table(self) -> dict[str, tuple[int, float]]:

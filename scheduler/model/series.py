@@ -2,9 +2,11 @@
 
 import bisect
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
@@ -191,11 +193,28 @@ def _check_point(point: Point, last: datetime | None, source: str) -> None:
         raise _bad(message)
 
 
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most ``calls`` requests in any ``per_s`` seconds, as the vendor allows one client."""
+
+    calls: int
+    per_s: float
+
+
+NO_RATES: Mapping[str, Rate] = MappingProxyType({})
+"""Of sources whose vendor names no limit."""
+
+
 class GridSource(Protocol):
-    """One vendor. Asked for a zone and a time and nothing else; answers a sane series or raises GridFailure."""
+    """One vendor. Asked for a zone and a time and nothing else; answers a sane series or raises GridFailure.
+
+    ``ttl_s`` is how long an answer counts as fresh. ``rates`` is the vendor's limit for each operation
+    (``actual``, ``forecast``); one that is not named has none.
+    """
 
     name: str
     ttl_s: float
+    rates: Mapping[str, Rate]
 
     def zones(self) -> tuple[str, ...]:
         """The zones that it can answer for; empty when only asking tells."""

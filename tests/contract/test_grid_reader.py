@@ -1,7 +1,7 @@
 """The polite reader: cache, single flight, cooldown, bounded staleness, on a clock that tests move."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +9,7 @@ import pytest
 
 from lowtide.connectors.grid.reader import COOLDOWN_S, MAX_COOLDOWN_S, GridReader
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
-from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
+from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Rate, Series, Signal
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -29,6 +29,7 @@ class World:
     now: datetime = NOON
     name: str = "fake"
     ttl_s: float = 900.0
+    rates: Mapping[str, Rate] = field(default_factory=dict)
     failure: Exception | None = None
     gate: asyncio.Event | None = None
     makes_forecasts: bool = True

@@ -43,7 +43,7 @@ class Canned(HttpClient):
         self.body = body
 
     async def request(self, method: str, url: str, **_: Any) -> HttpAnswer:
-        assert (method, url) == ("GET", "http://vendor/")
+        assert (method, url) == ("GET", "http://vendor/x?token=hush")
         return HttpAnswer(200, {}, self.body)
 
 
@@ -65,9 +65,12 @@ def is_sane(series: Series) -> bool:
 
 @given(body=st.binary(max_size=200) | ANY_JSON.map(lambda v: json.dumps(v).encode()))
 def test_any_body_is_json_or_a_grid_failure(body: bytes) -> None:
-    found = outcome(fetch.get_json(Canned(body), "http://vendor/", source="v", now=NOON))
+    vendor = fetch.Vendor("v", "http://vendor")
+    vendor._http = Canned(body)
+    found = outcome(vendor.json("/x", now=NOON, query={"token": "hush"}))
     if isinstance(found, GridFailure):
-        assert "http://vendor/" not in found.message
+        assert "http://vendor" not in found.message
+        assert "hush" not in found.message
     else:
         assert found == json.loads(body)
 
