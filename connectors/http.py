@@ -1,25 +1,32 @@
 """The one place that imports httpx: bounded, redirect-free requests with typed troubles.
 
 A successor library takes its place here alone. Messages never carry headers, queries or bodies, since those
-may hold secrets.
+may hold secrets. A client with a ``Reach`` speaks to what that allows and to nothing else.
 """
 
 import asyncio
 import functools
 import ssl
 import zlib
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import httpx
+
+from lowtide.connectors.reach import OutOfReach, Reach
 
 CONNECT_S = 5.0
 READ_S = 10.0
 BODY_CAP = 1 << 20
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_CONNECTIONS, _KEPT = 20, 20
+"""All of them are kept for the next refresh: opening one costs two round trips and more with TLS."""
 
 
 class HttpTroubleKind(StrEnum):
@@ -30,6 +37,7 @@ class HttpTroubleKind(StrEnum):
     TOO_LARGE = "too_large"
     TLS = "tls"
     PROTOCOL = "protocol"
+    OUT_OF_REACH = "out_of_reach"
 
 
 class HttpTrouble(Exception):
@@ -69,17 +77,23 @@ class HttpClient:
         *,
         headers: dict[str, str] | None = None,
         ca_file: Path | None = None,
+        reach: Reach | None = None,
         connect_s: float = CONNECT_S,
+        read_s: float = READ_S,
     ) -> None:
-        """Take headers for every request (such as a bearer token) and a private CA."""
-        verify = ssl.create_default_context(cafile=str(ca_file)) if ca_file else _usual_tls()
-        self._connect_s = connect_s
+        """Take headers for every request (such as a bearer token), a private CA and where it may connect to.
+
+        Without ``reach`` it connects wherever it is told to: for addresses that the administrator writes in full.
+        """
+        tls = ssl.create_default_context(cafile=str(ca_file)) if ca_file else _usual_tls()
+        self._connect_s, self._read_s = connect_s, read_s
         self._client = httpx.AsyncClient(
             headers={"User-Agent": user_agent(), "Accept-Encoding": "gzip", **(headers or {})},
             follow_redirects=False,
-            verify=verify,
+            transport=_Pinned(tls, reach) if reach else None,
+            verify=tls,
             trust_env=False,
-            limits=httpx.Limits(max_connections=20, max_keepalive_connections=10),
+            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_KEPT),
         )
 
     async def request(
@@ -90,16 +104,17 @@ class HttpClient:
         json: Any = None,
         content: bytes | None = None,
         headers: dict[str, str] | None = None,
-        read_timeout_s: float = READ_S,
+        read_timeout_s: float | None = None,
         body_cap: int = BODY_CAP,
     ) -> HttpAnswer:
-        """One request; the whole of it takes at most connect plus twice the read timeout.
+        """One request; the whole of it takes at most connect plus twice the read timeout (the client's, if not given).
 
         Raises:
-            HttpTrouble: no answer, too slow, or more than ``body_cap`` bytes after decompression.
+            HttpTrouble: no answer, too slow, more than ``body_cap`` bytes after decompression, or out of reach.
 
         """
-        timeout = httpx.Timeout(read_timeout_s, connect=self._connect_s)
+        read_s = self._read_s if read_timeout_s is None else read_timeout_s
+        timeout = httpx.Timeout(read_s, connect=self._connect_s)
         try:
             request = self._client.build_request(
                 method, url, json=json, content=content, headers=headers, timeout=timeout
@@ -107,12 +122,14 @@ class HttpClient:
         except (httpx.InvalidURL, ValueError):
             raise HttpTrouble(HttpTroubleKind.PROTOCOL, "the address or a header cannot be sent as it is") from None
         try:
-            async with asyncio.timeout(self._connect_s + 2 * read_timeout_s):
+            async with asyncio.timeout(self._connect_s + 2 * read_s):
                 return await self._exchange(request, body_cap)
         except TimeoutError:
             raise self._trouble(HttpTroubleKind.TIMEOUT, request, "did not end in time") from None
         except httpx.TimeoutException:
             raise self._trouble(HttpTroubleKind.TIMEOUT, request, "did not answer in time") from None
+        except OutOfReach as refusal:
+            raise self._trouble(HttpTroubleKind.OUT_OF_REACH, request, str(refusal)) from None
         except httpx.ConnectError as error:
             kind = HttpTroubleKind.TLS if _is_tls(error) else HttpTroubleKind.CONNECT
             raise self._trouble(kind, request, f"cannot be reached ({error})") from None
@@ -160,3 +177,91 @@ def _is_tls(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     return error is not None
+
+
+class _Checked(httpcore.AsyncNetworkBackend):
+    """Opens connections to checked addresses alone. TLS still proves the name, since httpcore keeps it for that."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach, self._sockets = reach, httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the port's own signature
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        trouble: Exception = httpcore.ConnectError("no address")
+        try:
+            addresses = await self._reach.addresses(host, port)
+        except OSError as error:
+            raise httpcore.ConnectError(f"its name cannot be resolved: {error.strerror}") from error
+        for address in addresses:
+            try:
+                return await self._sockets.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                trouble = error
+        raise trouble
+
+    async def sleep(self, seconds: float) -> None:
+        await self._sockets.sleep(seconds)
+
+
+@contextmanager
+def _httpx_troubles() -> Iterator[None]:
+    """Let the errors of the library below look like those of the usual transport."""
+    try:
+        yield
+    except httpcore.TimeoutException as error:
+        raise httpx.ReadTimeout(str(error)) from error
+    except httpcore.ConnectError as error:
+        raise httpx.ConnectError(str(error)) from error
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        raise httpx.RemoteProtocolError(str(error)) from error
+
+
+class _Pinned(httpx.AsyncBaseTransport):
+    """The usual transport, with our own way to open a connection: httpx offers no place to put one in."""
+
+    def __init__(self, tls: ssl.SSLContext, reach: Reach) -> None:
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=tls,
+            max_connections=_CONNECTIONS,
+            max_keepalive_connections=_KEPT,
+            keepalive_expiry=5.0,
+            network_backend=_Checked(reach),
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        asked = httpcore.Request(
+            request.method.encode(),
+            target,
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        with _httpx_troubles():
+            answer = await self._pool.handle_async_request(asked)
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), extensions=answer.extensions)
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    """A body as it comes."""
+
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _httpx_troubles():
+            async for chunk in self._answer.aiter_stream():
+                yield chunk
+
+    async def aclose(self) -> None:
+        await self._answer.aclose()

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from lowtide.connectors.grid.rows import bad
 from lowtide.connectors.http import HttpAnswer, HttpClient, HttpTrouble
+from lowtide.connectors.reach import reach_of
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
 from lowtide.scheduler.model.units import utc
 
@@ -34,10 +35,25 @@ class Vendor:
     Messages name the source, never the URL: a query may hold a key.
     """
 
-    def __init__(self, name: str, base_url: str, *, headers: dict[str, str] | None = None) -> None:
-        """Take the source's name, the base URL and headers that do not change."""
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        *,
+        headers: dict[str, str] | None = None,
+        private_networks: Sequence[str] = (),
+    ) -> None:
+        """Take the source's name, the base URL, headers that do not change, and what may be private.
+
+        Only the base URL's host is ever connected to, and at a private address only where the administrator wrote
+        that address as the host or listed its network (``10.0.0.0/8``) under ``private_networks``.
+
+        Raises:
+            BadInput: the base URL or a network is not one.
+
+        """
         self.name, self._base = name, base_url.rstrip("/")
-        self._http = HttpClient(headers=headers)
+        self._http = HttpClient(headers=headers, reach=reach_of(name, base_url, private_networks))
 
     async def json(self, path: str, *, now: datetime, **asked: Any) -> Any:
         """The decoded JSON body of a GET; arguments and errors as for ``body``, and bad_response for other text."""

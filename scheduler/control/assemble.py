@@ -66,7 +66,7 @@ class Daemon:
         self.sites = {s.name: self._site(s) for s in settings.sites}
         self._settle_store()
         self.writer = Writer(self.database)
-        self.grid = GridWatch(settings.grids, clock)
+        self.grid = GridWatch(settings.grids, clock, settings.data_dir / "grid")
         self.grid.follow(list(self.sites.values()))
         self.accountant = accounting.Accountant(
             now=clock.now,

@@ -4,11 +4,13 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from lowtide.connectors.grid.reader import GridReader
+from lowtide.connectors.grid.shelf import Shelf, fingerprint_of
 from lowtide.connectors.grid.static import Static
 from lowtide.scheduler.control.clock import Clock
 from lowtide.scheduler.control.sites import SiteRuntime
@@ -21,6 +23,8 @@ from lowtide.scheduler.settings import GridSettings
 log = structlog.get_logger()
 GROUP = "lowtide.grid_sources"
 HISTORY = timedelta(days=8)
+LOCAL = frozenset({"file", "recorded", "static"})
+"""Sources that are on this machine already: what they say needs no second copy."""
 
 
 def build_source(settings: GridSettings) -> GridSource:
@@ -57,10 +61,24 @@ class ZoneState:
 class GridWatch:
     """Refreshes every zone in use; answers from memory."""
 
-    def __init__(self, grids: tuple[GridSettings, ...], clock: Clock) -> None:
-        """Build the readers."""
+    def __init__(self, grids: tuple[GridSettings, ...], clock: Clock, kept: Path | None = None) -> None:
+        """Build the readers; ``kept`` is the folder in which answers outlive a restart.
+
+        Raises:
+            BadInput: a source cannot be built, or two go by one name.
+
+        """
         self._clock = clock
-        self.readers = {g.name: GridReader(build_source(g), clock.now) for g in grids}
+        self.readers: dict[str, GridReader] = {}
+        for settings in grids:
+            source = build_source(settings)
+            if source.name in self.readers:
+                message = f"two grid sources go by the name {source.name!r}."
+                raise BadInput(message, fix="Give one of them a name of its own: the option 'name'.")
+            shelf = None
+            if kept is not None and settings.name not in LOCAL:
+                shelf = Shelf(kept / source.name, fingerprint_of({"source": settings.name, **settings.options}))
+            self.readers[source.name] = GridReader(source, clock.now, shelf=shelf)
         self._static = GridReader(Static(), clock.now)
         self.zones: dict[str, ZoneState] = {}
 

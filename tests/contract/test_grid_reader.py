@@ -369,3 +369,50 @@ def test_closing_the_reader_closes_the_source() -> None:
     world = World()
     play(world, lambda reader: reader.close())
     assert world.asked == ["close"]
+
+
+def test_a_thousand_callers_make_one_request_also_when_most_of_them_give_up() -> None:
+    world = World()
+
+    async def script(reader: GridReader) -> None:
+        world.gate = asyncio.Event()
+        callers = [asyncio.create_task(reader.forecast("GB")) for _ in range(1000)]
+        await until(lambda: bool(world.asked))
+        for hasty in callers[:-1]:
+            hasty.cancel()
+        world.gate.set()
+        answers = await asyncio.gather(*callers, return_exceptions=True)
+        assert {type(answer) for answer in answers[:-1]} == {asyncio.CancelledError}
+        assert isinstance(answers[-1], Series)
+
+    play(world, script)
+    assert world.asked == ["forecast GB"]
+
+
+def test_a_refused_key_is_told_to_no_other_zone_again() -> None:
+    world = World(failure=outage(GridFailureKind.AUTH))
+
+    async def script(reader: GridReader) -> None:
+        await kind_of(reader.forecast("GB"))
+        assert await kind_of(reader.forecast("DE")) == GridFailureKind.AUTH
+        world.failure = None
+        world.later(MAX_COOLDOWN_S)
+        assert await reader.forecast("DE") is not None
+
+    play(world, script)
+    assert world.asked == ["forecast GB", "forecast DE"]
+
+
+def test_closing_the_reader_ends_what_hangs() -> None:
+    world = World()
+
+    async def script(reader: GridReader) -> None:
+        world.gate = asyncio.Event()
+        caller = asyncio.create_task(reader.forecast("GB"))
+        await until(lambda: bool(world.asked))
+        await reader.close()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+
+    play(world, script)
+    assert world.asked == ["forecast GB", "close"]
