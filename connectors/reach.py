@@ -77,7 +77,8 @@ def reach_of(source: str, base_url: str, private_networks: Sequence[str] = ()) -
     """
     parts = _checked(source, base_url)
     host = (parts.hostname or "").lower()
-    networks = [_network(source, text) for text in private_networks]
+    listed = [private_networks] if isinstance(private_networks, str) else private_networks
+    networks = [_network(source, text) for text in listed]
     return Reach(frozenset({host}), (*networks, *_written(host)))
 
 

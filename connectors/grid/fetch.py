@@ -52,8 +52,9 @@ class Vendor:
             BadInput: the base URL or a network is not one.
 
         """
+        reach = reach_of(name, base_url, private_networks)
         self.name, self._base = name, base_url.rstrip("/")
-        self._http = HttpClient(headers=headers, reach=reach_of(name, base_url, private_networks))
+        self._http = HttpClient(headers=headers, reach=reach)
 
     async def json(self, path: str, *, now: datetime, **asked: Any) -> Any:
         """The decoded JSON body of a GET; arguments and errors as for ``body``, and bad_response for other text."""
