@@ -14,13 +14,18 @@ HALF_HOUR = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server does with one request; ``promised`` is a Content-Length larger than the body."""
+    """What the server does with one request; ``promised`` is a Content-Length larger than the body.
+
+    ``hang`` says nothing, ``drip`` sends a byte now and then for ever, ``raw`` is sent as it stands.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     hang: bool = False
     promised: int | None = None
+    drip: bool = False
+    raw: bytes | None = None
 
 
 def json_reply(value: Any, status: int = 200) -> Reply:
@@ -50,20 +55,27 @@ def _handler(vendor: Vendor) -> type[BaseHTTPRequestHandler]:
                 vendor.released.wait(30)
                 return
             self.close_connection = True
+            if reply.raw is not None:
+                self._write(reply.raw)
+                return
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(reply.promised or len(reply.body)))
             self.end_headers()
             self._write(reply.body)
+            while reply.drip and not vendor.released.wait(0.02) and self._write(b" "):
+                pass
 
         do_POST = do_PUT = do_GET  # noqa: N815 - as above
 
-        def _write(self, body: bytes) -> None:
+        def _write(self, body: bytes) -> bool:
             try:
                 self.wfile.write(body)
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the client had its fill: that is what the test is about
+                return False
+            return True
 
         def log_message(self, *args: object) -> None:
             pass

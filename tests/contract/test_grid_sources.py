@@ -13,8 +13,12 @@ from lowtide.connectors.grid.recorded import Recorded
 from lowtide.connectors.grid.static import Static
 from tests.contract.grid_conformance import Case, GridSourceConformance
 from tests.contract.grid_server import a_vendor, neso_like
+from tests.contract.grid_speakers import speaks_http
 
 NOW = datetime(2026, 3, 10, 12, 10, tzinfo=UTC)
+
+
+speaks_http("neso", Neso, "GB", NOW, neso_like(NOW))
 
 
 class TestRecorded(GridSourceConformance):
