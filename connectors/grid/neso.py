@@ -56,7 +56,7 @@ class Neso:
         return self._series([p for p in points if p.end > now], now)
 
     async def _ask(self, path: str, field: str, kind: PointKind, now: datetime) -> list[Point]:
-        body = await self._api.json(f"/intensity/{path}", now=now, refusal=_refusal)
+        body = await self._api.json(f"/intensity/{path}", now=now, refusal=refusal)
         return _points(body, field, kind)
 
     def _check(self, zone: str) -> None:
@@ -91,7 +91,8 @@ def _stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%MZ")
 
 
-def _refusal(answer: HttpAnswer) -> GridFailureKind | None:
+def refusal(answer: HttpAnswer) -> GridFailureKind | None:
+    """What this API's own way to say "nothing" means: 500 with a certain text is no outage."""
     if answer.status == NO_DATA_STATUS and NO_DATA_TEXT in answer.body:
         return GridFailureKind.NO_DATA
     return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
 from lowtide.scheduler.model.series import Point, PointKind
-from lowtide.scheduler.model.units import utc
+from lowtide.scheduler.model.units import from_timestamp, utc
 
 SHOWN = 40
 """Characters of a vendor's text that a message repeats."""
@@ -62,6 +62,35 @@ def moment(source: str, value: Any, *, naive_is_utc: bool = False) -> datetime:
         raise bad(source, f"{str(value)[:SHOWN]!r} where a time with its zone was expected") from None
 
 
+def unix_moment(source: str, value: Any, *, per_s: float = 1.0, as_text: bool = False) -> datetime:
+    """A Unix time, counted ``per_s`` to the second, as aware UTC.
+
+    Raises:
+        GridFailure: (bad_response) no number, or one beyond the calendar.
+
+    """
+    told = number(source, value, as_text=as_text)
+    try:
+        if told is not None:
+            return from_timestamp(told / per_s)
+    except (OSError, OverflowError, ValueError):
+        pass
+    raise bad(source, f"{str(value)[:SHOWN]!r} where a Unix time was expected")
+
+
+def scaled(source: str, figure: float | None, factor: float) -> float | None:
+    """A figure times what makes g/kWh of its unit; a missing one stays missing.
+
+    Raises:
+        GridFailure: (bad_response) the figure is larger than any number.
+
+    """
+    try:
+        return None if figure is None else figure * factor
+    except OverflowError:
+        raise bad(source, f"{str(figure)[:SHOWN]} where an intensity was expected") from None
+
+
 def rows_of(source: str, body: Any, *keys: str) -> list[dict[str, Any]]:
     """The list of objects under a path of keys.
 
@@ -103,8 +132,13 @@ def points_of(
         if figure is not None and known.setdefault(start, figure) != figure:
             raise bad(source, f"two figures for {start:%Y-%m-%d %H:%M} UTC")
     starts = sorted(known)
-    ends = [
-        min(start + step, after)
-        for start, after in zip(starts, [*starts[1:], datetime.max.replace(tzinfo=UTC)], strict=True)
-    ]
+    if not starts:
+        return []
+    try:
+        ends = [
+            min(start + step, after)
+            for start, after in zip(starts, [*starts[1:], datetime.max.replace(tzinfo=UTC)], strict=True)
+        ]
+    except OverflowError:
+        raise bad(source, "a time at the end of the calendar") from None
     return [Point(start, end, known[start], kind) for start, end in zip(starts, ends, strict=True)]

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.errors import BadInput, GridFailure, GridFailureKind
 
 
 class Secret:
@@ -31,6 +31,18 @@ class Secret:
         if self._file:
             return self._found(self._read(), f"the file {self._file}")
         return self._found(os.environ.get(self._env, "") if self._env else "", f"the variable {self._env or '(none)'}")
+
+    def key(self) -> str:
+        """The key for a request.
+
+        Raises:
+            GridFailure: (auth) it is not there any more, which to a vendor is the same as a wrong one.
+
+        """
+        try:
+            return self.value()
+        except BadInput as gone:
+            raise GridFailure(GridFailureKind.AUTH, gone.message, fix=gone.fix) from None
 
     def _read(self) -> str:
         try:
