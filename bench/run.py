@@ -1,11 +1,12 @@
 """Measure what a user feels; every figure comes from this run, with its baseline beside it.
 
-    python bench/run.py [submit start latency memory]
+    python bench/run.py [submit start latency memory grid]
 
 submit   durable submissions per second through the API, and latency at 300 per second
 start    cold start of the daemon, and the round trip of `lowtide status`
 latency  from decision to RUNNING, against `ray job submit` of the same command on the same cluster
 memory   resident memory idle and with 10,000 queued jobs
+grid     refresh of 200 zones from a vendor that answers 50 ms late; 1,000 waiters for one answer
 """
 
 import asyncio
@@ -24,6 +25,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench.grid import bench_grid
 from lowtide.connectors.cluster.local_ray import LocalRay
 from tests.daemons import RealDaemon, until
 
@@ -217,7 +219,13 @@ def bench_memory(folder: Path) -> None:
     daemon.stop()
 
 
-PARTS = {"submit": bench_submit, "start": bench_start, "latency": bench_latency, "memory": bench_memory}
+PARTS: dict[str, Callable[[Path], None]] = {
+    "submit": bench_submit,
+    "start": bench_start,
+    "latency": bench_latency,
+    "memory": bench_memory,
+    "grid": lambda folder: bench_grid(folder, row),
+}
 
 
 def main() -> None:

@@ -87,6 +87,7 @@ class HttpClient:
         """
         tls = ssl.create_default_context(cafile=str(ca_file)) if ca_file else _usual_tls()
         self._connect_s, self._read_s = connect_s, read_s
+        self._room = asyncio.Semaphore(_CONNECTIONS)
         self._client = httpx.AsyncClient(
             headers={"User-Agent": user_agent(), "Accept-Encoding": "gzip", **(headers or {})},
             follow_redirects=False,
@@ -107,7 +108,10 @@ class HttpClient:
         read_timeout_s: float | None = None,
         body_cap: int = BODY_CAP,
     ) -> HttpAnswer:
-        """One request; the whole of it takes at most connect plus twice the read timeout (the client's, if not given).
+        """One request; it takes at most connect plus twice the read timeout (the client's, if not given).
+
+        It may wait as long again for a free connection. That time is not the vendor's: many zones at once must not
+        fail because they stand in line behind each other.
 
         Raises:
             HttpTrouble: no answer, too slow, more than ``body_cap`` bytes after decompression, or out of reach.
@@ -121,8 +125,21 @@ class HttpClient:
             )
         except (httpx.InvalidURL, ValueError):
             raise HttpTrouble(HttpTroubleKind.PROTOCOL, "the address or a header cannot be sent as it is") from None
+        limit_s = self._connect_s + 2 * read_s
         try:
-            async with asyncio.timeout(self._connect_s + 2 * read_s):
+            async with asyncio.timeout(limit_s):
+                await self._room.acquire()
+        except TimeoutError:
+            raise self._trouble(HttpTroubleKind.TIMEOUT, request, "left no connection free in time") from None
+        try:
+            return await self._bounded(request, body_cap, limit_s)
+        finally:
+            self._room.release()
+
+    async def _bounded(self, request: httpx.Request, body_cap: int, limit_s: float) -> HttpAnswer:
+        """The exchange within its limit, its troubles made ours."""
+        try:
+            async with asyncio.timeout(limit_s):
                 return await self._exchange(request, body_cap)
         except TimeoutError:
             raise self._trouble(HttpTroubleKind.TIMEOUT, request, "did not end in time") from None

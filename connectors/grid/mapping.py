@@ -78,6 +78,8 @@ class RowMapping(BaseModel):
 
 def found_at(value: Any, place: str) -> Any:
     """What stands at a place; None where there is nothing."""
+    if isinstance(value, dict) and "." not in place and place:
+        return value.get(place)
     for key in place.split(".") if place else ():
         if isinstance(value, dict):
             value = value.get(key)
@@ -121,16 +123,17 @@ def figures_of(source: str, rows: list[Any], mapping: RowMapping) -> list[tuple[
         GridFailure: (bad_response) a row without a time, or with something that is no figure.
 
     """
-    told = [(found_at(row, mapping.time), _figure(source, row, mapping)) for row in rows]
+    factor = mapping.factor
+    told = [(found_at(row, mapping.time), _figure(source, row, mapping, factor)) for row in rows]
     if mapping.time_format != TimeFormat.NAIVE:
         return [(readable(source, time, mapping), figure) for time, figure in told]
     return _from_local(source, [(_local(source, time), figure) for time, figure in told], mapping)
 
 
-def _figure(source: str, row: Any, mapping: RowMapping) -> float | None:
+def _figure(source: str, row: Any, mapping: RowMapping, factor: float) -> float | None:
     if not isinstance(row, dict | list):
         raise bad(source, f"a row that is neither an object nor a list: {str(row)[:SHOWN]!r}")
-    return scaled(source, number(source, found_at(row, mapping.value), as_text=mapping.text_numbers), mapping.factor)
+    return scaled(source, number(source, found_at(row, mapping.value), as_text=mapping.text_numbers), factor)
 
 
 def _from_local(

@@ -184,3 +184,28 @@ def test_json_and_bytes_are_sent_as_they_are() -> None:
         fetch(vendor.url, method="PUT", content=b"\0\1")
     assert vendor.bodies == [b'{"a":[1]}', b"\0\1"]
     assert vendor.headers[0]["content-type"] == "application/json"
+
+
+def test_who_waits_for_a_free_connection_loses_none_of_its_own_time() -> None:
+    """With many zones at once the last ones stand in line for longer than a vendor may take."""
+
+    async def whole(url: str) -> None:
+        client = HttpClient(read_s=10.0)
+        free = client._room._value
+        for _ in range(free):
+            await client._room.acquire()
+        waiting = asyncio.create_task(client.request("GET", url))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        client._room.release()
+        assert (await waiting).status == 200
+        assert client._room._value == 1
+        await client._room.acquire()
+        client._connect_s = 0.0
+        with pytest.raises(HttpTrouble, match="no connection free") as caught:
+            await client.request("GET", url, read_timeout_s=0.01)
+        assert caught.value.kind == HttpTroubleKind.TIMEOUT
+        await client.close()
+
+    with a_vendor(lambda _: Reply()) as vendor:
+        asyncio.run(whole(vendor.url))
