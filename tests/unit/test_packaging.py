@@ -18,6 +18,7 @@ ROOTS = (*CODE, "examples")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 IMPORT_NAMES = {"apscheduler": "apscheduler", "nvidia-ml-py": "pynvml", "pyyaml": "yaml"}
 NOT_IMPORTED = {
+    "sniffio": "httpcore asks it which event loop runs, and searches the disk at every lock where it is missing",
     "ray": "started as a program",
     "httptools": "uvicorn takes it when it is there",
 }
