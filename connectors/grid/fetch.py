@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from lowtide.connectors.grid.rows import bad
-from lowtide.connectors.http import HttpAnswer, HttpClient, HttpTrouble
+from lowtide.connectors.http import BODY_CAP, HttpAnswer, HttpClient, HttpTrouble
 from lowtide.connectors.reach import reach_of
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
 from lowtide.scheduler.model.units import utc
@@ -72,6 +72,7 @@ class Vendor:
         query: Mapping[str, str] | Sequence[tuple[str, str]] = (),
         headers: dict[str, str] | None = None,
         refusal: Refusal | None = None,
+        body_cap: int = BODY_CAP,
     ) -> bytes:
         """The body of a GET of the base URL, ``path`` and ``query``.
 
@@ -82,6 +83,7 @@ class Vendor:
             headers: for this request alone (a token that changes).
             refusal: what an answer other than 200 means where the vendor has a habit of its own; None keeps
                 the usual meaning of the status.
+            body_cap: bytes after unpacking; more where a vendor's honest answers are known to be long.
 
         Raises:
             GridFailure: no answer, or a status other than 200.
@@ -89,7 +91,7 @@ class Vendor:
         """
         url = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
         try:
-            answer = await self._http.request("GET", url, headers=headers)
+            answer = await self._http.request("GET", url, headers=headers, body_cap=body_cap)
         except HttpTrouble as trouble:
             raise GridFailure(GridFailureKind.UNAVAILABLE, f"{self.name}: {trouble.message}.") from None
         if answer.status != OK:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
 
@@ -227,3 +227,20 @@ class GridSource(Protocol):
 
     async def close(self) -> None:
         """Give connections back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """A zone that a source says it answers for; ``forecasts`` is None where it does not say."""
+
+    zone: str
+    name: str = ""
+    forecasts: bool | None = None
+
+
+@runtime_checkable
+class ProbingSource(GridSource, Protocol):
+    """A source that only the vendor can tell the zones of; ``zones()`` is empty until it was asked."""
+
+    async def probe(self, now: datetime) -> tuple[Coverage, ...]:
+        """Ask the vendor what it answers for and keep that for ``zones()``; raises GridFailure."""

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 J_PER_KWH = 3_600_000.0
 S_PER_H = 3600.0
+G_PER_LB = 453.59237
+KWH_PER_MWH = 1000.0
 
 
 def kwh_from_j(energy_j: float) -> float:
@@ -19,6 +21,11 @@ def j_from_kwh(energy_kwh: float) -> float:
 def emissions_g(energy_j: float, intensity_g_per_kwh: float) -> float:
     """Grams of CO2e for an energy in joules at an intensity in g/kWh."""
     return kwh_from_j(energy_j) * intensity_g_per_kwh
+
+
+def g_per_kwh_from_lb_per_mwh(intensity_lb_per_mwh: float) -> float:
+    """Pounds per megawatt-hour, as American vendors tell intensity, to grams per kilowatt-hour."""
+    return intensity_lb_per_mwh * G_PER_LB / KWH_PER_MWH
 
 
 def utc(moment: datetime) -> datetime:
