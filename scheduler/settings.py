@@ -33,6 +33,9 @@ class SiteSettings(_Strict):
     name: str
     address: str = Field("local", description="'local' or the base URL of the cluster's dashboard")
     zone: str = Field("", description="grid zone, for example GB or DE; empty runs carbon-blind")
+    region: str = Field(
+        "", description="cloud region, for example aws:eu-west-1, in place of a zone; a zone given as well wins"
+    )
     grid: str = Field("", description="grid source for the zone; empty picks one that knows the zone")
     gpus: Annotated[int, Field(ge=0, le=100_000)] = 0
     cpus: Annotated[int, Field(ge=1, le=1_000_000)] = 1

@@ -356,6 +356,36 @@ class FakeService:
     async def sites(self) -> list[Json]:
         return [{"name": "local", "zone": "GB", "gpus": 4, "gpus_used": 0, "reachable": True}]
 
+    async def zones(self) -> list[Json]:
+        return [
+            {
+                "source": "neso",
+                "zones": [{"zone": "GB", "name": None, "forecasts": None}],
+                "in_use": ["GB"],
+                "asked": "GB",
+                "signal": "average",
+                "basis": "direct",
+                "accounting": "consumption",
+                "forecasts": True,
+                "attribution": "NESO, CC BY 4.0",
+                "failures": [],
+            },
+            {
+                "source": "electricity_maps",
+                "zones": [],
+                "in_use": [],
+                "asked": None,
+                "signal": None,
+                "basis": None,
+                "accounting": None,
+                "forecasts": None,
+                "attribution": None,
+                "failures": [
+                    {"kind": "auth", "detail": "electricity_maps answered 401.", "fix": "Check the token."},
+                ],
+            },
+        ]
+
     async def queues(self) -> list[Json]:
         return [{"name": "research", "policy": "lowest_window"}]
 

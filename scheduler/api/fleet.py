@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from lowtide.scheduler.api.answer import PROBLEMS, Daemon, answer, items, known_id, read_body
 from lowtide.scheduler.api.field_error import bad_input
-from lowtide.scheduler.api.schema import Forecast, Health, ItemList, Report, Shutdown
+from lowtide.scheduler.api.schema import Forecast, GridSourceList, Health, ItemList, Report, Shutdown
 from lowtide.scheduler.model.quantity import duration_s as read_duration
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -66,6 +66,11 @@ def _surroundings(routes: APIRouter, daemon: Daemon) -> None:
     ) -> Response:
         """Grid intensity of a zone: recorded, forecast, and the best windows."""
         return answer(await service.forecast(zone, hours, _window_s(duration_s)))
+
+    @routes.get("/v1/zones", tags=["grid"], responses={200: {"model": GridSourceList}, **PROBLEMS})
+    async def list_zones() -> Response:
+        """The configured grid sources: what each answers for, and why one does not. May ask the vendors."""
+        return items(await service.zones())
 
     @routes.get("/v1/sites", tags=["fleet"], responses={200: {"model": ItemList}, **PROBLEMS})
     async def list_sites() -> Response:

@@ -229,6 +229,44 @@ class Forecast(_Shape):
     windows: list[Window]
 
 
+class CoveredZone(_Shape):
+    """A zone that a grid source lists; ``forecasts`` is null where the source does not say."""
+
+    zone: str
+    name: str | None
+    forecasts: bool | None
+
+
+class GridFault(_Shape):
+    """Why a grid source gave less than asked for."""
+
+    kind: str
+    detail: str
+    fix: str
+
+
+class GridSourceCoverage(_Shape):
+    """A configured grid source, and what it gave for the zone ``asked``."""
+
+    source: str
+    zones: list[CoveredZone]
+    in_use: list[str]
+    asked: str | None
+    signal: str | None
+    basis: str | None
+    accounting: str | None
+    forecasts: bool | None
+    attribution: str | None
+    failures: list[GridFault]
+
+
+class GridSourceList(_Shape):
+    """All configured grid sources."""
+
+    items: list[GridSourceCoverage]
+    next: None
+
+
 class Health(_Shape):
     """Whether the daemon is ready."""
 

@@ -71,6 +71,9 @@ class ServiceLike(Protocol):
     async def sites(self) -> list[Json]:
         """The configured sites and their use."""
 
+    async def zones(self) -> list[Json]:
+        """The configured grid sources with the zones that they answer for."""
+
     async def queues(self) -> list[Json]:
         """The configured queues."""
 

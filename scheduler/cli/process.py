@@ -143,7 +143,7 @@ def up_text(
 
     """
     sites = [
-        f"{site['name']}: zone {site.get('zone') or 'none (carbon-blind)'}"
+        f"{site['name']}: zone {site.get('zone') or 'none (carbon-blind)'}{_region(site)}"
         f"{_source(site)}, {count(int(site.get('gpus') or 0), 'GPU')}{_trouble(site)}"
         for site in health["sites"]
     ]
@@ -201,7 +201,12 @@ MEANWHILE = {
 
 def _source(site: Json) -> str:
     source = site.get("grid_source") or site.get("source")
-    return f" from {source}" if source else ""
+    meaning = ", ".join(str(site[key]) for key in ("signal", "basis") if site.get(key))
+    return f" from {source}{f' ({meaning})' if meaning else ''}" if source else ""
+
+
+def _region(site: Json) -> str:
+    return f" for {site['region']}" if site.get("region") else ""
 
 
 def _trouble(site: Json) -> str:

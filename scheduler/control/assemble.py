@@ -22,6 +22,7 @@ from lowtide.scheduler.control.reconcile import reconcile
 from lowtide.scheduler.control.service import Service
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
+from lowtide.scheduler.control.zones import log_zones, with_zones
 from lowtide.scheduler.decide.registry import check_policy
 from lowtide.scheduler.model.errors import BadInput, ClusterFailure
 from lowtide.scheduler.model.lifecycle import LIVE_ATTEMPT_STATES
@@ -55,6 +56,7 @@ class Daemon:
         cycled: Callable[[Plan, float], None],
     ) -> None:
         """Open the store, check the settings against it and build the parts; nothing runs yet."""
+        settings = with_zones(settings)
         self.settings, self.clock = settings, clock
         for queue in settings.queues:
             check_policy(queue.queue())
@@ -209,6 +211,8 @@ class Daemon:
     async def _watch_grid(self) -> None:
         while True:
             await quietly(self._refresh_grid(), "grid")
+            if not self._grid_asked.is_set():
+                log_zones(self.sites, self.grid)
             self._grid_asked.set()
             await quietly(self._settle(), "ledger")
             await asyncio.sleep(max(0.5, GRID_CLOCK_S / self.clock.rate))

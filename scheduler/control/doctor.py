@@ -75,15 +75,14 @@ def _zone(runtime: SiteRuntime, grid: GridWatch) -> Json:
     state = grid.zones.get(runtime.site.zone)
     if state is None:
         return _finding(name, "warn", "no zone: its jobs run carbon-blind, at once", "Set the site's 'zone'.")
+    region = f" for {runtime.settings.region}" if runtime.settings.region else ""
+    zone = f"zone {state.zone}{region} from {state.source or 'no source'}"
     if state.trouble:
-        return _finding(
-            name, "warn", f"zone {state.zone}: {state.trouble}", "Jobs go on with the next best data meanwhile."
-        )
+        return _finding(name, "warn", f"{zone}: {state.trouble}", "Jobs go on with the next best data meanwhile.")
     series = state.forecast or state.actual
     if series is None:
-        return _finding(name, "warn", f"zone {state.zone}: nothing has come from {state.source or 'any source'} yet")
-    kind = f"{series.signal}, {series.basis}"
-    return _finding(name, "ok", f"zone {state.zone} from {series.source} ({kind})")
+        return _finding(name, "warn", f"{zone}: nothing has come yet")
+    return _finding(name, "ok", f"{zone} ({series.signal}, {series.basis}, {series.accounting})")
 
 
 def gpu_finding(found: nvml.Gpus) -> Json:

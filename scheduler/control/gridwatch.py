@@ -13,6 +13,7 @@ from lowtide.connectors.grid.reader import GridReader
 from lowtide.connectors.grid.shelf import Shelf, fingerprint_of
 from lowtide.connectors.grid.static import Static
 from lowtide.scheduler.control.clock import Clock
+from lowtide.scheduler.control.probe import Probes, may_know
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.forecast.ladder import GridKnowledge, forecast_for
 from lowtide.scheduler.model.errors import BadInput, GridFailure
@@ -81,14 +82,18 @@ class GridWatch:
             self.readers[source.name] = GridReader(source, clock.now, shelf=shelf)
         self._static = GridReader(Static(), clock.now)
         self.zones: dict[str, ZoneState] = {}
+        self._sites: list[SiteRuntime] = []
+        self._probes = Probes()
 
     def follow(self, sites: list[SiteRuntime]) -> None:
-        """Choose a source for every site's zone: the one it names, else the first that knows the zone."""
+        """Choose a source for every site's zone: the one it names, else the first that may know the zone."""
+        self._sites = sites
         for runtime in sites:
             zone = runtime.site.zone
             if zone:
                 source = self._choose(zone, runtime.settings.grid)
-                self.zones[zone] = ZoneState(zone, source)
+                if zone not in self.zones or self.zones[zone].source != source:
+                    self.zones[zone] = ZoneState(zone, source)
 
     def _choose(self, zone: str, wanted: str) -> str:
         if wanted:
@@ -98,12 +103,15 @@ class GridWatch:
             return wanted
         for name, reader in self.readers.items():
             # The recording tells of March 2023: it steers only where it is asked for by name.
-            if name != "recorded" and zone in reader.source.zones():
+            if name != "recorded" and may_know(reader.source, zone):
                 return name
         return ""
 
     async def refresh(self) -> list[Series]:
         """Ask every zone's source; returns the actual series that came in."""
+        chosen = {self.zones[s.site.zone].source for s in self._sites if s.site.zone and not s.settings.grid}
+        if await self._probes.run([self.readers[name].source for name in chosen if name], self._clock.now()):
+            self.follow(self._sites)
         found = await asyncio.gather(*(self._refresh(state) for state in self.zones.values()))
         return [series for series in found if series is not None]
 

@@ -24,6 +24,7 @@ from lowtide.scheduler.control.loop import Loop
 from lowtide.scheduler.control.observe import Observer
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
+from lowtide.scheduler.control.zones import coverage, site_grid
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import explain
 from lowtide.scheduler.model.cluster import Cluster
@@ -405,11 +406,9 @@ class Service:
 
     def _site_json(self, runtime: SiteRuntime, live: list[RowMapping]) -> Json:
         site, here = runtime.site, [row for row in live if row["site"] == runtime.site.name]
-        state = self._grid.zones.get(site.zone)
         return {
             "name": site.name,
-            "zone": site.zone or None,
-            "grid_source": state.source if state else None,
+            **site_grid(runtime, self._grid),
             "jurisdiction": site.jurisdiction or None,
             "reachable": runtime.reachable,
             "trouble": runtime.trouble or None,
@@ -422,6 +421,10 @@ class Service:
             "ray_version": runtime.ray_version or None,
             "attempts": [row["id"] for row in here],
         }
+
+    async def zones(self) -> list[Json]:
+        """The configured grid sources with the zones that they answer for."""
+        return await coverage(self._grid, self._clock.now())
 
     async def queues(self) -> list[Json]:
         """Queues as configured."""

@@ -15,7 +15,16 @@ from lowtide.scheduler.api.jobspec import JobFile
 from tests.api_server import TOKEN, LiveApi, serve
 from tests.fake_service import FakeService, a_job
 
-PATHS = ["/v1/jobs", "/v1/sites", "/v1/openapi.json", "/v1/doctor", "/v1/report", "/v1/nothing", "/metrics/"]
+PATHS = [
+    "/v1/jobs",
+    "/v1/sites",
+    "/v1/zones",
+    "/v1/openapi.json",
+    "/v1/doctor",
+    "/v1/report",
+    "/v1/nothing",
+    "/metrics/",
+]
 
 
 @pytest.fixture(scope="module")

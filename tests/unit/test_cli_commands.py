@@ -394,6 +394,36 @@ def test_doctor_shows_every_finding(run: Run) -> None:
     assert "no NVML" in good(run("doctor"))
 
 
+def test_zones_shows_each_source_with_what_it_gives_and_what_is_wrong_with_it(run: Run) -> None:
+    told = good(run("zones"))
+    assert "neso" in told
+    assert "average" in told
+    assert "electricity_maps: electricity_maps answered 401. Check the token." in told
+    rows = list(csv.DictReader(io.StringIO(good(run("zones", "-o", "csv")))))
+    assert [(row["source"], row["zone"], row["forecasts"]) for row in rows] == [
+        ("neso", "GB", "True"),
+        ("electricity_maps", "", ""),
+    ]
+
+
+def test_a_cloud_region_is_mapped_with_its_source_and_without_a_daemon(run: Run) -> None:
+    told = good(CliRunner().invoke(app, ["zones", "--region", "aws:eu-west-1"]))
+    assert "IE" in told
+    assert "Green Software Foundation" in told
+    rows = json.loads(good(run("zones", "--region", "aws:eu-west-1", "-o", "json")))
+    assert {row["naming"]: row["zone"] for row in rows} == {"electricity_maps": "IE", "watttime": "IE"}
+
+
+def test_an_ambiguous_or_unknown_cloud_region_is_refused_with_candidates(run: Run) -> None:
+    ambiguous = run("zones", "--region", "aws:eu-north-1")
+    assert ambiguous.exit_code == 2
+    assert "SE (Green" in ambiguous.stderr
+    assert "SE-SE3 (Electricity" in ambiguous.stderr
+    unknown = run("zones", "--region", "aws:eu-west-11")
+    assert unknown.exit_code == 2
+    assert "aws:eu-west-1" in unknown.stderr
+
+
 def test_version_names_both_sides(run: Run) -> None:
     assert set(json.loads(good(run("version", "-o", "json")))) == {"lowtide", "daemon"}
     assert good(run("--version")).startswith("lowtide ")

@@ -193,3 +193,12 @@ def test_a_process_is_alive_or_not() -> None:
     assert process._is_alive(os.getpid())
     assert not process._is_alive(0)
     assert not process._is_alive(999_999_999)
+
+
+def test_what_is_up_tells_what_each_site_goes_by() -> None:
+    site = {"name": "lab", "zone": "IE", "region": "aws:eu-west-1", "gpus": 4, "grid_source": "electricity_maps"}
+    common = {"url": "http://127.0.0.1:1", "data_dir": "d", "pid": 1, "status": "ready"}
+    told = process.up_text({**common, "sites": [{**site, "signal": "average", "basis": "lifecycle"}]}, already=False)
+    assert "lab: zone IE for aws:eu-west-1 from electricity_maps (average, lifecycle), 4 GPUs" in told
+    silent = process.up_text({**common, "sites": [{**site, "signal": None, "basis": None}]}, already=False)
+    assert "from electricity_maps, 4 GPUs" in silent
