@@ -67,8 +67,13 @@ def _row(source: Json, shown: int | None) -> list[str]:
 
 def _troubles(found: list[Json]) -> list[str]:
     """What is wrong with a source, and what to do, each a line."""
-    told = [f"{one['source']}: {why['detail']} {why['fix']}".rstrip() for one in found for why in one["failures"]]
+    told = [_trouble(one["source"], why) for one in found for why in one["failures"]]
     return list(dict.fromkeys(told))
+
+
+def _trouble(source: str, why: Json) -> str:
+    says_whose = str(why["detail"]).startswith(source)
+    return f"{'' if says_whose else f'{source}: '}{why['detail']} {why['fix']}".rstrip()
 
 
 def _flat(found: list[Json]) -> list[Json]:

@@ -398,7 +398,7 @@ def test_zones_shows_each_source_with_what_it_gives_and_what_is_wrong_with_it(ru
     told = good(run("zones"))
     assert "neso" in told
     assert "average" in told
-    assert "electricity_maps: electricity_maps answered 401. Check the token." in told
+    assert "\nelectricity_maps answered 401. Check the token." in told
     rows = list(csv.DictReader(io.StringIO(good(run("zones", "-o", "csv")))))
     assert [(row["source"], row["zone"], row["forecasts"]) for row in rows] == [
         ("neso", "GB", "True"),
