@@ -6,6 +6,7 @@ may hold secrets. A client with a ``Reach`` speaks to what that allows and to no
 
 import asyncio
 import functools
+import logging
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -27,6 +28,9 @@ BODY_CAP = 1 << 20
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _CONNECTIONS, _KEPT = 20, 20
 """All of them are kept for the next refresh: opening one costs two round trips and more with TLS."""
+for _library in ("httpx", "httpcore"):
+    # They log whole URLs and headers, where some vendors' keys stand.
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 
 class HttpTroubleKind(StrEnum):

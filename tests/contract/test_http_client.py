@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import logging
 import socket
 import threading
 import tracemalloc
@@ -54,6 +55,13 @@ def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
         thread.join(10)
+
+
+def test_neither_the_url_nor_a_header_is_logged_by_the_libraries_below(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with a_vendor(lambda _: Reply(200)) as vendor:
+        fetch(f"{vendor.url}/x?token={SECRET}", headers={"Authorization": SECRET})
+    assert SECRET not in caplog.text
 
 
 def test_an_answer_is_whole_and_its_headers_are_in_lower_case() -> None:
