@@ -1,0 +1,31 @@
+"""Whatever Energinet answers: a sane series or a grid failure (INV-11, INV-12)."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+
+from lowtide.connectors.grid.energinet import Energinet
+from tests.property.grid_mutations import BODIES, NOON, check, outcome, spoilt_json
+
+GOOD = {
+    "total": 6,
+    "dataset": "CO2Emis",
+    "records": [
+        {
+            "Minutes5UTC": f"{NOON + i * timedelta(minutes=5):%Y-%m-%dT%H:%M:%S}",
+            "Minutes5DK": f"{NOON + i * timedelta(minutes=5):%Y-%m-%dT%H:%M:%S}",
+            "PriceArea": "DK1",
+            "CO2Emission": 75.5 + i,
+        }
+        for i in range(2, -4, -1)
+    ],
+}
+SOURCE = Energinet(base_url="http://vendor")
+
+
+@pytest.mark.parametrize("operation", ["actual", "forecast"])
+@settings(max_examples=BODIES)
+@given(body=spoilt_json(GOOD))
+def test_any_answer_is_a_sane_series_or_a_grid_failure(operation: str, body: bytes) -> None:
+    check(outcome(SOURCE, body, operation, "DK1"), "DK1", lambda _: True)
