@@ -101,11 +101,9 @@ class GridWatch:
                 message = f"the grid source {wanted!r} of zone {zone} is not among: {', '.join(self.readers)}."
                 raise BadInput(message, fix="Add it under 'grids:' or correct the site.")
             return wanted
-        for name, reader in self.readers.items():
-            # The recording tells of March 2023: it steers only where it is asked for by name.
-            if name != "recorded" and may_know(reader.source, zone):
-                return name
-        return ""
+        # The recording tells of March 2023: it steers only where it is asked for by name.
+        knowing = [n for n, reader in self.readers.items() if n != "recorded" and may_know(reader.source, zone)]
+        return min(knowing, key=lambda name: not _steers(self.readers[name].source), default="")
 
     async def refresh(self) -> list[Series]:
         """Ask every zone's source; returns the actual series that came in."""
@@ -144,9 +142,10 @@ class GridWatch:
         """The prices for one decision, from the highest rung of the ladder per zone."""
         return {zone: forecast_for(self._knowledge(state), now, slot_s) for zone, state in self.zones.items()}
 
-    @staticmethod
-    def _knowledge(state: ZoneState) -> GridKnowledge:
-        return GridKnowledge(state.zone, state.forecast, state.actual, state.static, state.trouble)
+    def _knowledge(self, state: ZoneState) -> GridKnowledge:
+        reader = self.readers.get(state.source)
+        history = state.actual if reader is None or _steers(reader.source) else None
+        return GridKnowledge(state.zone, state.forecast, history, state.static, state.trouble)
 
     def actuals(self) -> dict[str, Series]:
         """Recorded intensity by zone; a yearly average where the zone has no other source."""
@@ -172,6 +171,11 @@ class GridWatch:
         """Close all sources."""
         for reader in (*self.readers.values(), self._static):
             await reader.close()
+
+
+def _steers(source: GridSource) -> bool:
+    """Whether figures of the source may be foretold from: not where they come days late, for the accounts alone."""
+    return getattr(source, "steers", True)
 
 
 def _joined(old: Series | None, new: Series, keep_from: datetime) -> Series:

@@ -209,7 +209,8 @@ class GridSource(Protocol):
     """One vendor. Asked for a zone and a time and nothing else; answers a sane series or raises GridFailure.
 
     ``ttl_s`` is how long an answer counts as fresh. ``rates`` is the vendor's limit for each operation
-    (``actual``, ``forecast``); one that is not named has none.
+    (``actual``, ``forecast``); one that is not named has none. A source whose figures come so late that they serve
+    the accounts alone has ``steers = False`` as well: no forecast is then made from its history.
     """
 
     name: str
