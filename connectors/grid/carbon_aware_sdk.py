@@ -5,7 +5,7 @@ in the options. A rating of 0 stands for a missing figure as well as for zero, s
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,6 +46,7 @@ class CarbonAwareSdk:
         accounting: str = "unknown",
         answers_as: Mapping[str, str] | None = None,
         attribution: str = "",
+        private_networks: Sequence[str] = (),
     ) -> None:
         """Take the base URL and what the figures of the vendor behind it mean.
 
@@ -56,6 +57,7 @@ class CarbonAwareSdk:
             accounting: consumption, production or unknown.
             answers_as: the vendor's name of a location where the WebAPI answers with that one.
             attribution: what the vendor behind it asks to be shown.
+            private_networks: where the WebAPI is inside your network and is not written as an address.
 
         Raises:
             BadInput: an option has an unknown value.
@@ -70,7 +72,7 @@ class CarbonAwareSdk:
             ) from None
         self._answers_as = dict(answers_as or {})
         self._attribution = attribution or "Data through a Carbon Aware SDK WebAPI"
-        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"})
+        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"}, private_networks=private_networks)
         self._locations: tuple[str, ...] = ()
 
     def zones(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ of emission factors (see mix.py), average, of production. The key travels in a h
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,7 @@ from lowtide.connectors.grid.mix import DEFAULT_SET, STORAGE, factor_set, intens
 from lowtide.connectors.grid.rows import SHOWN, bad, moment, number, rows_of
 from lowtide.connectors.grid.secret import Secret
 from lowtide.connectors.http import HttpAnswer
-from lowtide.scheduler.model.errors import BadInput, GridFailure, GridFailureKind
+from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
 from lowtide.scheduler.model.series import Accounting, Point, PointKind, Rate, Series, Signal
 from lowtide.scheduler.model.units import ceil_to, floor_to
 
@@ -87,7 +87,13 @@ class Eia:
     steers = False
 
     def __init__(
-        self, *, api_key_file: str = "", api_key_env: str = "", base_url: str = BASE_URL, factors: str = DEFAULT_SET
+        self,
+        *,
+        api_key_file: str = "",
+        api_key_env: str = "",
+        base_url: str = BASE_URL,
+        factors: str = DEFAULT_SET,
+        private_networks: Sequence[str] = (),
     ) -> None:
         """Take where the key lies and the id of a set of emission factors.
 
@@ -97,7 +103,7 @@ class Eia:
         """
         self._secret = Secret("the EIA API key", file=api_key_file, env=api_key_env)
         self._factors = factor_set(factors)
-        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"})
+        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"}, private_networks=private_networks)
 
     def zones(self) -> tuple[str, ...]:
         """Balancing authorities, under both names."""
@@ -143,21 +149,15 @@ class Eia:
             "offset": offset,
             "length": PAGE,
         }
-        headers = {"X-Api-Key": self._key(), "X-Params": json.dumps(asked)}
+        headers = {"X-Api-Key": self._secret.key(), "X-Params": json.dumps(asked)}
         return await self._api.json(PATH, now=now, headers=headers, refusal=_refusal)
-
-    def _key(self) -> str:
-        try:
-            return self._secret.value()
-        except BadInput as error:
-            raise GridFailure(GridFailureKind.AUTH, error.message, fix=error.fix) from None
 
     def _series(self, zone: str, points: list[Point], now: datetime) -> Series:
         if not points:
             message = f"{NAME} has no hour of {zone} with all its usual fuels at that time."
             raise GridFailure(GridFailureKind.NO_DATA, message, fix="Its figures come about a day late.")
         return Series(
-            source=NAME,
+            source=self._factors.name_with(NAME),
             zone_requested=zone,
             zone_returned=zone,
             points=tuple(points),

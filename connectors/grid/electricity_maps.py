@@ -5,7 +5,7 @@ would be answered with the caller's own: the fallback is switched off and the zo
 ``updatedAt`` of a forecast is the time of the answer, so that no issue time is known. Proprietary terms.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -67,6 +67,7 @@ class ElectricityMaps:
         horizon_hours: int = 24,
         temporal_granularity: str = "hourly",
         disable_estimations: bool = False,
+        private_networks: Sequence[str] = (),
     ) -> None:
         """Take where the token lies (without one only the catalogue answers) and what is to be asked for.
 
@@ -89,7 +90,7 @@ class ElectricityMaps:
         self._query |= {} if flow_traced else {"flowTraced": "false"}
         self._query |= {"disableEstimations": "true"} if disable_estimations else {}
         self._horizon = {"horizonHours": str(horizon_hours)}
-        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"})
+        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"}, private_networks=private_networks)
         self._catalogue: dict[str, _Zone] = {}
         self._without_past: set[str] = set()
 
@@ -197,10 +198,7 @@ class ElectricityMaps:
 
     def _token(self, *, must_have_token: bool) -> dict[str, str]:
         if self._secret is not None:
-            try:
-                return {"auth-token": self._secret.value()}
-            except BadInput as error:
-                raise GridFailure(GridFailureKind.AUTH, error.message, fix=error.fix) from None
+            return {"auth-token": self._secret.key()}
         if must_have_token:
             message = f"{NAME} has no token, and gives figures to nobody without one."
             raise GridFailure(GridFailureKind.AUTH, message, fix="Name its file in token_file, or set token_env.")

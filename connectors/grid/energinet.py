@@ -6,7 +6,7 @@ an hour twice in autumn. CC BY 4.0.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -37,9 +37,9 @@ class Energinet:
     # One request a minute for one address and data set.
     rates: Mapping[str, Rate] = MappingProxyType({"actual": Rate(1, 60.0), "forecast": Rate(1, 60.0)})
 
-    def __init__(self, *, base_url: str = BASE_URL) -> None:
-        """Take the base URL (another one in tests)."""
-        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"})
+    def __init__(self, *, base_url: str = BASE_URL, private_networks: Sequence[str] = ()) -> None:
+        """Take the base URL, of a mirror or a proxy of your own if need be, and where that may be private."""
+        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"}, private_networks=private_networks)
 
     def zones(self) -> tuple[str, ...]:
         """Both areas under both names."""

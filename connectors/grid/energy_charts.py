@@ -7,7 +7,7 @@ about local midnight and shrinks during the day; the rest of the 192 stamps is n
 description, no commercial use by its publishing notes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -43,9 +43,9 @@ class EnergyCharts:
     # Two requests a minute (burst 4) for one address and endpoint; both operations ask the same endpoint.
     rates: Mapping[str, Rate] = MappingProxyType({"actual": Rate(1, 60.0), "forecast": Rate(1, 60.0)})
 
-    def __init__(self, *, base_url: str = BASE_URL) -> None:
-        """Take the base URL (another one in tests)."""
-        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"})
+    def __init__(self, *, base_url: str = BASE_URL, private_networks: Sequence[str] = ()) -> None:
+        """Take the base URL, of a mirror or a proxy of your own if need be, and where that may be private."""
+        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"}, private_networks=private_networks)
 
     def zones(self) -> tuple[str, ...]:
         """Countries by their two letters."""

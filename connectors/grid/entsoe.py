@@ -7,7 +7,7 @@ that may be used again. The token stands in the query: no message and no log may
 """
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from lowtide.connectors.grid.rows import SHOWN, bad, moment
 from lowtide.connectors.grid.secret import Secret
 from lowtide.connectors.grid.xmltree import children, text_of, tree_of
 from lowtide.connectors.http import HttpAnswer
-from lowtide.scheduler.model.errors import BadInput, GridFailure, GridFailureKind
+from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
 from lowtide.scheduler.model.series import Accounting, Point, PointKind, Rate, Series, Signal
 from lowtide.scheduler.model.units import ceil_to, floor_to, utc
 
@@ -88,7 +88,13 @@ class Entsoe:
     rates: Mapping[str, Rate] = MappingProxyType({"actual": Rate(40, 60.0)})
 
     def __init__(
-        self, *, token_file: str = "", token_env: str = "", base_url: str = BASE_URL, factors: str = DEFAULT_SET
+        self,
+        *,
+        token_file: str = "",
+        token_env: str = "",
+        base_url: str = BASE_URL,
+        factors: str = DEFAULT_SET,
+        private_networks: Sequence[str] = (),
     ) -> None:
         """Take where the security token lies and the id of a set of emission factors.
 
@@ -98,7 +104,7 @@ class Entsoe:
         """
         self._secret = Secret("the ENTSO-E security token", file=token_file, env=token_env)
         self._factors = factor_set(factors)
-        self._api = Vendor(NAME, base_url)
+        self._api = Vendor(NAME, base_url, private_networks=private_networks)
 
     def zones(self) -> tuple[str, ...]:
         """Those with a known EIC code; not every one of them publishes generation."""
@@ -135,7 +141,7 @@ class Entsoe:
     async def _document(self, eic: str, begin: datetime, until: datetime, now: datetime) -> Element | None:
         """The document, or None where there is nothing for the time."""
         query = {
-            "securityToken": self._token(),
+            "securityToken": self._secret.key(),
             "documentType": "A75",
             "processType": "A16",
             "in_Domain": eic,
@@ -153,18 +159,12 @@ class Entsoe:
                 raise GridFailure(failure.kind, failure.message, retry_at=again) from None
             raise
 
-    def _token(self) -> str:
-        try:
-            return self._secret.value()
-        except BadInput as error:
-            raise GridFailure(GridFailureKind.AUTH, error.message, fix=error.fix) from None
-
     def _series(self, zone: str, points: list[Point], step: timedelta, now: datetime) -> Series:
         if not points:
             message = f"{NAME} has no hour of zone {zone} with all its usual fuels at that time."
             raise GridFailure(GridFailureKind.NO_DATA, message)
         return Series(
-            source=NAME,
+            source=self._factors.name_with(NAME),
             zone_requested=zone,
             zone_returned=zone,
             points=tuple(points),

@@ -52,6 +52,10 @@ class FactorSet:
         """What a series says about it."""
         return f"emission factors: {self.id}"
 
+    def name_with(self, source: str) -> str:
+        """The source of figures that it made: by another set they are other figures, never compared with these."""
+        return f"{source}/{self.id}"
+
 
 @cache
 def factor_sets() -> Mapping[str, FactorSet]:

@@ -4,6 +4,7 @@ Half-hour slots, average, direct emissions, imports included. ``null`` actuals o
 read as zero; an empty answer in any of the API's five shapes means no data. CC BY 4.0.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,9 +32,11 @@ class Neso:
     ttl_s = 900.0
     rates = NO_RATES
 
-    def __init__(self, base_url: str = BASE_URL) -> None:
-        """Take the base URL (another one in tests)."""
-        self._api = Vendor(self.name, base_url, headers={"Accept": "application/json"})
+    def __init__(self, base_url: str = BASE_URL, *, private_networks: Sequence[str] = ()) -> None:
+        """Take the base URL, of a mirror or a proxy of your own if need be, and where that may be private."""
+        self._api = Vendor(
+            self.name, base_url, headers={"Accept": "application/json"}, private_networks=private_networks
+        )
 
     def zones(self) -> tuple[str, ...]:
         """Great Britain as a whole."""

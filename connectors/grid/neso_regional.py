@@ -4,6 +4,7 @@ Half-hour slots, average, direct emissions. The API publishes no measured figure
 that has passed is its own last estimate, and is marked as one. CC BY 4.0.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -36,9 +37,9 @@ class NesoRegional:
     ttl_s = 900.0
     rates = NO_RATES
 
-    def __init__(self, base_url: str = neso.BASE_URL) -> None:
-        """Take the base URL (another one in tests)."""
-        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"})
+    def __init__(self, base_url: str = neso.BASE_URL, *, private_networks: Sequence[str] = ()) -> None:
+        """Take the base URL, of a mirror or a proxy of your own if need be, and where that may be private."""
+        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"}, private_networks=private_networks)
 
     def zones(self) -> tuple[str, ...]:
         """All regions under both names."""

@@ -5,7 +5,7 @@ there is no forecast. Rows of the rest of the day are there before their figures
 Licence Ouverte 2.0: the source and the date of the figures are named.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -39,9 +39,9 @@ class Rte:
     # 50,000 requests a month: six times an hour the most pages that one question takes stays below.
     rates: Mapping[str, Rate] = MappingProxyType({"actual": Rate(6, 3600.0)})
 
-    def __init__(self, *, base_url: str = BASE_URL) -> None:
-        """Take the base URL (another one in tests)."""
-        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"})
+    def __init__(self, *, base_url: str = BASE_URL, private_networks: Sequence[str] = ()) -> None:
+        """Take the base URL, of a mirror or a proxy of your own if need be, and where that may be private."""
+        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"}, private_networks=private_networks)
 
     def zones(self) -> tuple[str, ...]:
         """France without Corsica and overseas."""

@@ -148,7 +148,7 @@ def _plain(question: Question, memory: Memory) -> dict[str, Any]:
 def _read(plain: dict[str, Any], source: str) -> tuple[Question, Memory]:
     operation, zone = plain["question"]
     answer = None if plain["answer"] is None else Series.from_json(plain["answer"])
-    if answer is not None and (answer.source, answer.zone_requested) != (source, zone):
+    if answer is not None and (answer.source.partition("/")[0], answer.zone_requested) != (source, zone):
         message = f"a stored series is of {answer.source} and {answer.zone_requested}"
         raise ValueError(message)
     return (str(operation), str(zone)), Memory(

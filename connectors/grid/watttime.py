@@ -7,7 +7,7 @@ for the past alone. The percentile index, which needs no plan, is no intensity a
 import asyncio
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -62,6 +62,7 @@ class WattTime:
         signal_type: str = "co2_moer",
         horizon_hours: int = 24,
         base_url: str = BASE_URL,
+        private_networks: Sequence[str] = (),
     ) -> None:
         """Take where the account's name and password lie and what is to be asked for.
 
@@ -78,7 +79,7 @@ class WattTime:
         self._username = Secret("the WattTime user name", file=username_file, env=username_env)
         self._password = Secret("the WattTime password", file=password_file, env=password_env)
         self._signal_type, self._horizon = signal_type, str(horizon_hours)
-        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"})
+        self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"}, private_networks=private_networks)
         self._token = ""
         self._token_at: datetime | None = None
         self._login = asyncio.Lock()
@@ -166,10 +167,7 @@ class WattTime:
             return self._token
 
     def _basic(self) -> str:
-        try:
-            account = f"{self._username.value()}:{self._password.value()}"
-        except BadInput as error:
-            raise GridFailure(GridFailureKind.AUTH, error.message, fix=error.fix) from None
+        account = f"{self._username.key()}:{self._password.key()}"
         return f"Basic {base64.b64encode(account.encode()).decode()}"
 
     async def _get(self, path: str, query: dict[str, str], authorization: str, now: datetime) -> Any:

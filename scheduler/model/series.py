@@ -76,6 +76,9 @@ def _bad(message: str) -> GridFailure:
 class Series:
     """Points in time order, not overlapping, with where they came from.
 
+    ``source`` is the source's name; where it makes the figures itself, what with is part of it, after a slash
+    (``entsoe/ipcc_ar5_lifecycle_2014``), so that figures made otherwise are never compared.
+
     Raises:
         GridFailure: (bad_response) a figure is not finite or outside [0, 5000], a time is naive, an
             interval is empty, two overlap, or the zone that answered is not the one asked for.

@@ -14,19 +14,29 @@ KEY = "k3y-that-must-not-show"
 
 @dataclass(frozen=True)
 class Speaker:
-    """A source at a base URL, a zone and a time at which ``answer`` has figures for it."""
+    """A source at a base URL, a zone and a time at which ``answer`` has figures for it; see ``speaks_http``."""
 
     build: Callable[[str], GridSource]
     zone: str
     now: datetime
     answer: Callable[[str], Reply]
+    ban_s: float | None
 
 
 SPEAKERS: dict[str, Speaker] = {}
 
 
 def speaks_http(
-    entry_point: str, build: Callable[[str], GridSource], zone: str, now: datetime, answer: Callable[[str], Reply]
+    entry_point: str,
+    build: Callable[[str], GridSource],
+    zone: str,
+    now: datetime,
+    answer: Callable[[str], Reply],
+    *,
+    ban_s: float | None = None,
 ) -> None:
-    """Join the matrix: ``speaks_http("neso", Neso, "GB", NOW, neso_like(NOW))``."""
-    SPEAKERS[entry_point] = Speaker(build, zone, now, answer)
+    """Join the matrix: ``speaks_http("neso", Neso, "GB", NOW, neso_like(NOW))``.
+
+    ``ban_s`` is how long the vendor documents to refuse who asked too often, where its 429 does not say.
+    """
+    SPEAKERS[entry_point] = Speaker(build, zone, now, answer, ban_s)

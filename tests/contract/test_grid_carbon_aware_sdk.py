@@ -15,6 +15,7 @@ from lowtide.scheduler.model.errors import BadInput, GridFailure, GridFailureKin
 from lowtide.scheduler.model.series import Accounting, Basis, PointKind, Series, Signal
 from tests.contract.grid_conformance import Case, GridSourceConformance
 from tests.contract.grid_server import Reply, Vendor, a_vendor, json_reply, made_up_g_per_kwh
+from tests.contract.grid_speakers import speaks_http
 
 NOW = datetime(2026, 3, 10, 12, 10, tzinfo=UTC)
 HALF_HOUR, HOUR, DAY = timedelta(minutes=30), timedelta(hours=1), timedelta(days=1)
@@ -62,6 +63,9 @@ def like_the_webapi(path: str) -> Reply:
     first = datetime.fromtimestamp(start.timestamp() // 1800 * 1800, tz=UTC)
     starts = (first + n * HALF_HOUR for n in range(int((end - first) / HALF_HOUR) + 1))
     return json_reply([row(s) for s in starts if s < NOW])
+
+
+speaks_http("carbon_aware_sdk", lambda url: CarbonAwareSdk(url, signal="average"), "eastus", NOW, like_the_webapi)
 
 
 class TestCarbonAwareSdk(GridSourceConformance):

@@ -17,6 +17,7 @@ from lowtide.scheduler.model.series import Accounting, Basis, Signal
 from tests.contract.grid_conformance import Case, GridSourceConformance
 from tests.contract.grid_questions import FIXTURES, NOW, ask, failure_of, needs_recordings, told
 from tests.contract.grid_server import Reply, Vendor, a_vendor, json_reply
+from tests.contract.grid_speakers import KEY_ENV, speaks_http
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -76,6 +77,15 @@ def figures_of(*rows: dict[str, Any], **options: str) -> dict[datetime, float]:
 def kind_of(answer: Reply | dict[str, Any], zone: str = "CISO") -> GridFailureKind:
     reply = answer if isinstance(answer, Reply) else json_reply(answer)
     return failure_of(source, reply, "actual", zone).kind
+
+
+speaks_http(
+    "eia",
+    lambda url: Eia(base_url=url, api_key_env=KEY_ENV),
+    "CISO",
+    NOW,
+    lambda _: json_reply(body(*(row(NOON - n * HOUR, fuel, 100) for n in range(8) for fuel in ("NG", "NUC")))),
+)
 
 
 class TestEia(GridSourceConformance):

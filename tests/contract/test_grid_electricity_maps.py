@@ -15,6 +15,7 @@ from lowtide.scheduler.model.errors import BadInput, GridFailure, GridFailureKin
 from lowtide.scheduler.model.series import Accounting, Basis, Coverage, PointKind, Series, Signal
 from tests.contract.grid_conformance import Case, GridSourceConformance
 from tests.contract.grid_server import Reply, Vendor, a_vendor, json_reply, made_up_g_per_kwh
+from tests.contract.grid_speakers import KEY_ENV, speaks_http
 
 NOW = datetime(2026, 3, 10, 12, 10, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -93,6 +94,15 @@ def like_the_vendor(path: str) -> Reply:
     if end < NOW - 365 * DAY:
         return json_reply({"error": f'No recent data for zone "{zone}"'}, 404)
     return json_reply(past_range(zone, start, end))
+
+
+speaks_http(
+    "electricity_maps",
+    lambda url: ElectricityMaps(base_url=f"{url}/v4", token_env=KEY_ENV),
+    "DK-DK2",
+    NOW,
+    like_the_vendor,
+)
 
 
 class TestElectricityMaps(GridSourceConformance):

@@ -15,6 +15,7 @@ from lowtide.scheduler.model.series import Accounting, Basis, Rate, Signal
 from tests.contract.grid_conformance import Case, GridSourceConformance
 from tests.contract.grid_questions import FIXTURES, NOW, ask, asked_in, failure_of, needs_recordings, told
 from tests.contract.grid_server import Reply, a_vendor, json_reply
+from tests.contract.grid_speakers import speaks_http
 
 STEP, DAY = timedelta(minutes=5), timedelta(days=1)
 SLOT = datetime(2026, 3, 10, 12, 10, tzinfo=UTC)
@@ -61,6 +62,9 @@ def danish_like(now: datetime) -> Callable[[str], Reply]:
         return records(*(found if asked.get("limit") == "0" else found[:100]))
 
     return answer
+
+
+speaks_http("energinet", source, "DK1", NOW, danish_like(NOW))
 
 
 class TestEnerginet(GridSourceConformance):

@@ -14,6 +14,7 @@ from lowtide.scheduler.model.series import Accounting, Basis, PointKind, Rate
 from tests.contract.grid_conformance import Case, GridSourceConformance
 from tests.contract.grid_questions import FIXTURES, NOW, ask, asked_in, failure_of, needs_recordings, told
 from tests.contract.grid_server import Reply, a_vendor, json_reply
+from tests.contract.grid_speakers import speaks_http
 
 QUARTER, DAY = timedelta(minutes=15), timedelta(days=1)
 LAG = timedelta(hours=2)
@@ -58,6 +59,9 @@ def columns(starts: list[datetime], last: datetime, midnight: datetime) -> dict[
 def few(**changed: object) -> Reply:
     starts = [SLOT + i * QUARTER for i in range(-2, 3)]
     return json_reply({**columns(starts, SLOT, SLOT + DAY), **changed})
+
+
+speaks_http("energy_charts", source, "DE", NOW, charts_like(NOW))
 
 
 class TestEnergyCharts(GridSourceConformance):

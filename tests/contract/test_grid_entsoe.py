@@ -15,6 +15,7 @@ from lowtide.scheduler.model.series import Accounting, Basis, Signal
 from tests.contract.grid_conformance import Case, GridSourceConformance
 from tests.contract.grid_questions import FIXTURES, NOW, ask, asked_in, failure_of, needs_recordings, told
 from tests.contract.grid_server import Reply, a_vendor
+from tests.contract.grid_speakers import KEY, KEY_ENV, speaks_http
 
 HOUR, QUARTER = timedelta(hours=1), timedelta(minutes=15)
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -72,7 +73,7 @@ def platform_like(now: datetime) -> Callable[[str], Reply]:
 
     def answer(path: str) -> Reply:
         asked = asked_in(path)
-        if asked["securityToken"] != TOKEN:
+        if asked["securityToken"] not in {TOKEN, KEY}:
             return Reply(401)
         start, end = (
             datetime.strptime(asked[edge], "%Y%m%d%H%M").replace(tzinfo=UTC) for edge in ("periodStart", "periodEnd")
@@ -96,6 +97,16 @@ def figures_of(*parts: str, now: datetime = NOW, **options: str) -> dict[datetim
 def kind_of(answer: Reply | bytes) -> GridFailureKind:
     reply = answer if isinstance(answer, Reply) else Reply(body=answer)
     return failure_of(source, reply, "actual", "BE").kind
+
+
+speaks_http(
+    "entsoe",
+    lambda url: Entsoe(base_url=url, token_env=KEY_ENV),
+    "BE",
+    NOW,
+    platform_like(NOW),
+    ban_s=BAN.total_seconds(),
+)
 
 
 class TestEntsoe(GridSourceConformance):

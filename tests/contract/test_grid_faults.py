@@ -183,7 +183,7 @@ def shown(failure: BaseException) -> str:
     return "".join(traceback.format_exception(failure)) + repr(failure) + str(vars(failure))
 
 
-def judge(found: Any, right: Any, fault: Fault, now: datetime) -> None:
+def judge(found: Any, right: Any, fault: Fault, now: datetime, ban_s: float | None = None) -> None:
     assert right is None or isinstance(right, Series), right
     if right is None or not fault.kinds:
         assert found == right
@@ -191,8 +191,9 @@ def judge(found: Any, right: Any, fault: Fault, now: datetime) -> None:
     assert isinstance(found, GridFailure), found
     assert found.kind in fault.kinds
     assert KEY not in shown(found)
-    if fault.retry_s is not None:
-        assert found.retry_at == now + timedelta(seconds=fault.retry_s)
+    retry_s = ban_s if fault.retry_s is None and found.kind == K.RATE_LIMITED else fault.retry_s
+    if retry_s is not None:
+        assert found.retry_at == now + timedelta(seconds=retry_s)
     else:
         assert found.retry_at is None
 
@@ -211,7 +212,7 @@ def test_a_fault_is_a_right_value_or_a_typed_failure(
 ) -> None:
     with capture_logs() as logs:
         right, found = play(speaker, operation, fault.strike, impatience, late=late)
-    judge(found, right, fault, speaker.now)
+    judge(found, right, fault, speaker.now, speaker.ban_s)
     assert KEY not in str(logs)
 
 
@@ -224,7 +225,7 @@ def test_429_says_when_to_come_back_in_every_form(
     moment = speaker.now.replace(microsecond=0) if isinstance(header, timedelta) else speaker.now
     fault = Fault(form, instead(Reply(429, headers={"Retry-After": text})), LIMITED, retry_s)
     right, found = play(speaker, "actual", fault.strike, impatience, late=True)
-    judge(found, right, fault, moment)
+    judge(found, right, fault, moment, speaker.ban_s)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -14,6 +14,7 @@ from lowtide.scheduler.model.series import Accounting, Basis, Signal
 from tests.contract.grid_conformance import Case, GridSourceConformance
 from tests.contract.grid_questions import FIXTURES, NOW, ask, asked_in, failure_of, needs_recordings, told
 from tests.contract.grid_server import Reply, a_vendor, json_reply
+from tests.contract.grid_speakers import speaks_http
 
 QUARTER, DAY = timedelta(minutes=15), timedelta(days=1)
 SLOT = datetime(2026, 3, 10, 11, 45, tzinfo=UTC)
@@ -46,6 +47,9 @@ def portal_like(now: datetime) -> Callable[[str], Reply]:
         return json_reply({"total_count": count, "results": rows[offset : offset + limit]})
 
     return answer
+
+
+speaks_http("rte", source, "FR", NOW, portal_like(NOW))
 
 
 class TestRte(GridSourceConformance):

@@ -16,6 +16,7 @@ from lowtide.scheduler.model.series import Accounting, Basis, PointKind, Series,
 from lowtide.scheduler.model.units import g_per_kwh_from_lb_per_mwh
 from tests.contract.grid_conformance import Case, GridSourceConformance
 from tests.contract.grid_server import Reply, Vendor, a_vendor, json_reply, made_up_g_per_kwh
+from tests.contract.grid_speakers import KEY_ENV, speaks_http
 
 NOW = datetime(2026, 3, 10, 12, 10, tzinfo=UTC)
 STEP, HOUR, DAY = timedelta(minutes=5), timedelta(hours=1), timedelta(days=1)
@@ -76,6 +77,15 @@ def like_the_vendor(path: str) -> Reply:
     newest = min(end, NOW - STEP)
     found = [] if end < NOW - 365 * DAY else rows(ceil_step(start + STEP * 0.99), newest)
     return json_reply({"data": found, "meta": meta()})
+
+
+speaks_http(
+    "watttime",
+    lambda url: WattTime(base_url=url, username_env=KEY_ENV, password_env=KEY_ENV),
+    "PJM_NJ",
+    NOW,
+    like_the_vendor,
+)
 
 
 class TestWattTime(GridSourceConformance):
