@@ -1,30 +1,81 @@
-"""Valid answers gone wrong: keys dropped, values of other types, numbers out of this world, bytes cut off."""
+"""Good answers of a vendor spoilt at random, and what may come of them: a sane series or a grid failure (INV-12)."""
 
+import asyncio
 import copy
 import json
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 
-WILD = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.sampled_from([0, -1, 5001, 10**30, 10**400, -0.0, 1e308, float("nan"), float("inf"), -float("inf")]),
-    st.sampled_from(["", "NaN", "-1", "1e999", "0", "100", "null", "+Inf", "\ud800", "2026-03-10T12:00", "9" * 5000]),
-    st.sampled_from(["0001-01-01T00:00+14:00", "9999-12-31T23:59Z", "2026-03-10T12:30Z", "yesterday"]),
+from lowtide.connectors.http import HttpAnswer, HttpClient
+from lowtide.scheduler.model.errors import GridFailure
+from lowtide.scheduler.model.series import MAX_G_PER_KWH, GridSource, Series
+
+NUMBERS = (0, -1, -0.5, -0.0, 5001, 5000.5, 1e308, -1e308, 10**30, 10**400, 1773144000, *map(float, ("nan", "inf")))
+TIMES = ("2026-03-10T12:00", "2026-03-10T12:30Z", "2026-03-10T12:00:00+02:00", "2026-03-10T12:00:00+25:00")
+EDGES = ("0001-01-01T00:00:00+14:00", "0001-01-01T00", "9999-12-31T23:59:59", "9999-12-31T23:59:59Z")
+WORDS = ("", "0", "12", "-1", "NaN", "+Inf", "1e999", "ND", "null", "DK2", "PJM", "BAT", "yesterday", "x" * 300)
+STRANGE: tuple[Any, ...] = ("\u0000", "\ud800", "9" * 5000, [], {}, [None], [[]], [{}], {"data": []}, {"a": 1}, [1])
+    "\u0000",
+    "\ud800",
+    "9" * 5000,
+    [],
+    {},
+    [None],
+    [[]],
+    [{}],
+    {"data": []},
+    {"a": 1},
+    [1, "2"],
+)
+WILD: st.SearchStrategy[Any] = st.one_of(
+    st.sampled_from([None, True, False, *NUMBERS, *TIMES, *EDGES, *WORDS, *STRANGE]),
     st.integers(),
     st.floats(),
     st.text(max_size=8),
-    st.sampled_from([[], {}, [[]], [{}], {"data": []}, [1, "2"]]),
 )
+SCALES = (-1, 0, 1e-9, 1e3, 1e300)
+LARGE = 1e6
+"""Larger numbers are not scaled: the product would be no float any more."""
 Way = tuple[str | int, ...]
 
 
 def thorough() -> settings:
     """Twice the profile's examples, so that the long one reaches ten thousand bodies per source."""
     return settings(max_examples=2 * settings().max_examples)
+
+
+# ---- answers ----
+
+
+@st.composite
+def mutated(draw: st.DrawFn, good: Any) -> bytes:
+    """Bytes of a good JSON body after up to four changes, sometimes cut off or with a byte turned."""
+    body = copy.deepcopy(good)
+    for _ in range(draw(st.integers(0, 4))):
+        body = _changed(draw, body)
+    return _cut(draw, json.dumps(body).encode())
+
+
+@st.composite
+def mutated_xml(draw: st.DrawFn, good: bytes) -> bytes:
+    """A good XML body with up to four pieces dropped, doubled, moved or replaced, sometimes cut off."""
+    pieces = re.findall(rb"<[^>]*>|[^<]+", good)
+    for _ in range(draw(st.integers(0, 4))):
+        at, other = (draw(st.integers(0, len(pieces) - 1)) for _ in range(2))
+        way = draw(st.sampled_from(["drop", "double", "move", "wild", "wild"]))
+        if way == "move":
+            pieces[at], pieces[other] = pieces[other], pieces[at]
+        elif way == "wild":
+            pieces[at] = str(draw(WILD)).encode("utf-8", "surrogatepass")
+        else:
+            pieces[at] *= 0 if way == "drop" else 2
+    return _cut(draw, b"".join(pieces))
 
 
 def _ways(value: Any, way: Way = ()) -> Iterator[Way]:
@@ -34,38 +85,88 @@ def _ways(value: Any, way: Way = ()) -> Iterator[Way]:
         yield from _ways(below, (*way, key))
 
 
-def _changed(draw: st.DrawFn, body: Any) -> Any:
-    """The body with one change somewhere."""
-    way = draw(st.sampled_from(list(_ways(body))))
-    if not way:
-        return copy.deepcopy(draw(WILD))
-    holder = body
-    for key in way[:-1]:
-        holder = holder[key]
-    change = draw(st.sampled_from(["wild", "drop", "double", "shuffle", "swap"]))
-    if change == "drop":
-        del holder[way[-1]]
-    elif change in {"double", "shuffle"} and isinstance(holder, list):
-        holder[:] = [*holder, *holder] if change == "double" else draw(st.permutations(holder))
-    elif change == "swap":
-        other = body
-        for key in draw(st.sampled_from(list(_ways(body)))):
-            other = other[key]
-        holder[way[-1]] = copy.deepcopy(other)
-    else:
-        holder[way[-1]] = copy.deepcopy(draw(WILD))
+def _at(body: Any, way: Way) -> Any:
+    for key in way:
+        body = body[key]
     return body
 
 
-@st.composite
-def mutated(draw: st.DrawFn, valid: Any) -> bytes:
-    """Bytes of a valid JSON body after up to four changes, sometimes cut off or with a byte turned."""
-    body = copy.deepcopy(valid)
-    for _ in range(draw(st.integers(0, 4))):
-        body = _changed(draw, body)
-    told = json.dumps(body).encode()
+def _changed(draw: st.DrawFn, body: Any) -> Any:
+    """The body with one change somewhere."""
+    ways = list(_ways(body))
+    way = draw(st.sampled_from(ways))
+    if not way:
+        return copy.deepcopy(draw(WILD))
+    holder: Any = _at(body, way[:-1])
+    key: Any = way[-1]
+    change = draw(st.sampled_from(["wild", "wild", "drop", "scale", "double", "shuffle", "swap"]))
+    if change == "drop":
+        del holder[key]
+    elif change == "scale" and isinstance(holder[key], int | float) and abs(holder[key]) < LARGE:
+        holder[key] *= draw(st.sampled_from(SCALES))
+    elif change == "double" and isinstance(holder, list):
+        holder.insert(draw(st.integers(0, len(holder))), copy.deepcopy(holder[key]))
+    elif change == "shuffle" and isinstance(holder, list):
+        holder[:] = draw(st.permutations(holder))
+    else:
+        holder[key] = copy.deepcopy(_at(body, draw(st.sampled_from(ways))) if change == "swap" else draw(WILD))
+    return body
+
+
+def _cut(draw: st.DrawFn, told: bytes) -> bytes:
     cut = draw(st.sampled_from(["whole"] * 6 + ["cut", "turned"]))
     at = draw(st.integers(0, len(told)))
     if cut == "cut":
         return told[:at]
-    return told[:at] + draw(st.binary(max_size=2)) + told[at + 1 :] if cut == "turned" else told
+    return told[:at] + draw(st.binary(max_size=6)) + told[at + 1 :] if cut == "turned" else told
+
+
+# ---- questions ----
+
+
+class Canned(HttpClient):
+    """A client that answers with one body, and with another one where a part of the path says so."""
+
+    def __init__(self, body: bytes, others: Mapping[str, bytes] | None = None) -> None:
+        self.body, self.others = body, others or {}
+
+    async def request(self, method: str, url: str, **_: Any) -> HttpAnswer:
+        assert (method, url.startswith("http://vendor/")) == ("GET", True)
+        return HttpAnswer(200, {}, next((body for part, body in self.others.items() if part in url), self.body))
+
+    async def close(self) -> None:
+        pass
+
+
+def outcome(question: Coroutine[Any, Any, Any]) -> Any:
+    """The answer, or the grid failure in its place; anything else is raised."""
+    try:
+        return asyncio.run(question)
+    except GridFailure as failure:
+        return failure
+
+
+def answer(source: GridSource, operation: str, zone: str, now: datetime) -> Any:
+    """What comes of asking for the last eight hours, or for the forecast."""
+    if operation == "forecast":
+        return outcome(source.forecast(zone, now))
+    return outcome(source.actual(zone, now - timedelta(hours=8), now, now))
+
+
+def hold(found: Any, zone: str, is_possible: Callable[[float], bool] = lambda _: True) -> None:
+    """A failure with a sentence, or a series of that zone: in order, of finite figures that the answer can mean."""
+    if isinstance(found, GridFailure):
+        assert found.message
+        return
+    assert found.points
+    assert found.zone_returned == zone
+    assert math.isfinite(found.step_s)
+    assert found.step_s > 0
+    last = found.points[0].start
+    for point in found.points:
+        assert last <= point.start < point.end
+        assert type(point.g_per_kwh) in {int, float}
+        assert 0 <= point.g_per_kwh <= MAX_G_PER_KWH
+        assert is_possible(point.g_per_kwh)
+        last = point.end
+    assert Series.from_json(json.loads(json.dumps(found.to_json()))) == found

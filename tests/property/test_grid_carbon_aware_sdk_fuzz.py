@@ -1,16 +1,13 @@
 """Whatever a Carbon Aware SDK WebAPI says, or seems to: a sane series or a grid failure (INV-11, INV-12)."""
 
-import asyncio
-from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lowtide.connectors.grid.carbon_aware_sdk import CarbonAwareSdk
 from lowtide.scheduler.model.errors import GridFailure
-from tests.property.grid_mutation import Answering, assert_sane, doubled, mutated
+from tests.property.mutation import Canned, hold, mutated, outcome, thorough
 
 NOW = datetime(2026, 3, 10, 12, 10, tzinfo=UTC)
 PAST = [
@@ -36,26 +33,16 @@ LOCATIONS = {"eastus": {"Latitude": 37.3, "Longitude": -79.8, "Name": "eastus"}}
 
 def source_with(body: bytes) -> CarbonAwareSdk:
     source = CarbonAwareSdk("http://vendor", signal="marginal")
-    source._api._http = Answering(body, {})
+    source._api._http = Canned(body)
     return source
 
 
-def outcome(question: Coroutine[Any, Any, Any]) -> Any:
-    """The answer, or the grid failure in its place; anything else is raised."""
-    try:
-        return asyncio.run(question)
-    except GridFailure as failure:
-        return failure
-
-
-@doubled()
+@thorough()
 @given(past=mutated(PAST), ahead=mutated(AHEAD), hours=st.integers(0, 6))
 def test_any_body_is_a_sane_series_or_a_grid_failure(past: bytes, ahead: bytes, hours: int) -> None:
     told = outcome(source_with(past).actual("eastus", NOW - timedelta(hours=hours), NOW, NOW))
     for found in (told, outcome(source_with(ahead).forecast("eastus", NOW))):
-        if not isinstance(found, GridFailure):
-            assert_sane(found, "eastus")
-            assert all(p.g_per_kwh > 0 for p in found.points)
+        hold(found, "eastus", lambda g_per_kwh: g_per_kwh > 0)
 
 
 @given(body=mutated(LOCATIONS))

@@ -1,14 +1,15 @@
 """Whatever the EIA answers: a sane series or a grid failure (INV-11, INV-12)."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from lowtide.connectors.grid.eia import Eia
-from tests.property.grid_mutations import BODIES, NOON, check, outcome, spoilt_json
+from tests.property.mutation import Canned, answer, hold, mutated, thorough
 
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 FUELS = ("NG", "NUC", "SUN")
 GOOD = {
     "response": {
@@ -36,8 +37,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Eia:
     return Eia(base_url="http://vendor", api_key_file=str(key))
 
 
-@settings(max_examples=BODIES)
-@given(body=spoilt_json(GOOD))
+@thorough()
+@given(body=mutated(GOOD))
 def test_any_answer_is_a_sane_series_or_a_grid_failure(source: Eia, body: bytes) -> None:
     # A mean of factors: between those of the cleanest and the dirtiest fuel, whatever was generated.
-    check(outcome(source, body, "actual", "CISO"), "CISO", lambda g: 11 <= g <= 821)
+    source._api._http = Canned(body)
+    hold(answer(source, "actual", "CISO", NOON), "CISO", lambda g: 11 <= g <= 821)

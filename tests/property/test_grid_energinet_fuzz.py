@@ -1,13 +1,14 @@
 """Whatever Energinet answers: a sane series or a grid failure (INV-11, INV-12)."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from lowtide.connectors.grid.energinet import Energinet
-from tests.property.grid_mutations import BODIES, NOON, check, outcome, spoilt_json
+from tests.property.mutation import Canned, answer, hold, mutated, thorough
 
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 GOOD = {
     "total": 6,
     "dataset": "CO2Emis",
@@ -25,7 +26,8 @@ SOURCE = Energinet(base_url="http://vendor")
 
 
 @pytest.mark.parametrize("operation", ["actual", "forecast"])
-@settings(max_examples=BODIES)
-@given(body=spoilt_json(GOOD))
+@thorough()
+@given(body=mutated(GOOD))
 def test_any_answer_is_a_sane_series_or_a_grid_failure(operation: str, body: bytes) -> None:
-    check(outcome(SOURCE, body, operation, "DK1"), "DK1", lambda _: True)
+    SOURCE._api._http = Canned(body)
+    hold(answer(SOURCE, operation, "DK1", NOON), "DK1")

@@ -1,12 +1,13 @@
 """Whatever the portal of RTE's data answers: a sane series or a grid failure (INV-11, INV-12)."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from lowtide.connectors.grid.rte import Rte
-from tests.property.grid_mutations import BODIES, NOON, check, outcome, spoilt_json
+from tests.property.mutation import Canned, answer, hold, mutated, thorough
 
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 GOOD = {
     "total_count": 5,
     "results": [
@@ -21,7 +22,8 @@ GOOD = {
 SOURCE = Rte(base_url="http://vendor")
 
 
-@settings(max_examples=BODIES)
-@given(body=spoilt_json(GOOD))
+@thorough()
+@given(body=mutated(GOOD))
 def test_any_answer_is_a_sane_series_or_a_grid_failure(body: bytes) -> None:
-    check(outcome(SOURCE, body, "actual", "FR"), "FR", lambda _: True)
+    SOURCE._api._http = Canned(body)
+    hold(answer(SOURCE, "actual", "FR", NOON), "FR")

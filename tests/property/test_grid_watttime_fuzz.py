@@ -1,18 +1,15 @@
 """Whatever WattTime says, or seems to: a sane series or a grid failure (INV-11, INV-12)."""
 
-import asyncio
 import json
-from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lowtide.connectors.grid.watttime import WattTime
 from lowtide.scheduler.model.errors import GridFailure
-from tests.property.grid_mutation import Answering, assert_sane, doubled, mutated
+from tests.property.mutation import Canned, hold, mutated, outcome, thorough
 
 NOW = datetime(2026, 3, 10, 12, 10, tzinfo=UTC)
 META = {
@@ -50,19 +47,11 @@ def source_with(tmp_path: Path, body: bytes, login: bytes, access: bytes) -> Wat
     path = tmp_path / "account"
     path.write_text("hush")
     source = WattTime(username_file=str(path), password_file=str(path), base_url="http://vendor")
-    source._api._http = Answering(body, {"/login": login, "/v3/my-access": access})
+    source._api._http = Canned(body, {"/login": login, "/v3/my-access": access})
     return source
 
 
-def outcome(question: Coroutine[Any, Any, Any]) -> Any:
-    """The answer, or the grid failure in its place; anything else is raised."""
-    try:
-        return asyncio.run(question)
-    except GridFailure as failure:
-        return failure
-
-
-@settings(doubled(), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(thorough(), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(past=mutated(PAST), ahead=mutated(AHEAD), access=mutated(ACCESS), minutes=st.integers(0, 120))
 def test_any_body_is_a_sane_series_or_a_grid_failure(
     tmp_path: Path, past: bytes, ahead: bytes, access: bytes, minutes: int
@@ -71,10 +60,8 @@ def test_any_body_is_a_sane_series_or_a_grid_failure(
     start = NOW - timedelta(minutes=minutes)
     told = outcome(source_with(tmp_path, past, login, access).actual("PJM_NJ", start, NOW, NOW))
     for found in (told, outcome(source_with(tmp_path, ahead, login, access).forecast("PJM_NJ", NOW))):
-        if isinstance(found, GridFailure):
-            assert "hush" not in str(found)
-        else:
-            assert_sane(found, "PJM_NJ")
+        hold(found, "PJM_NJ")
+        assert "hush" not in str(found)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
