@@ -38,9 +38,20 @@ class GridReader:
         *,
         shelf: Shelf | None = None,
         ticks: Callable[[], float] = time.monotonic,
+        keys: Callable[[], str] = str,
     ) -> None:
-        """Take the source, the clock, where answers are kept, and the real seconds in which a vendor counts."""
-        self.source, self._clock, self._shelf = source, clock, shelf
+        """Take the source, the clock and what stands around them.
+
+        Args:
+            source: whom to ask.
+            clock: the moment, aware UTC.
+            shelf: where answers are kept across restarts.
+            ticks: the real seconds in which a vendor counts.
+            keys: a text that changes when a key is replaced; a vendor's lasting refusals hold for the keys of then.
+
+        """
+        self.source, self.keys, self._clock, self._shelf = source, keys, clock, shelf
+        self._keys_then = keys()
         self._pace = Pace(source.rates, ticks)
         self._known: dict[Question, Memory] = shelf.load(source.name) if shelf else {}
         self._flights: dict[Question, asyncio.Task[Series | None]] = {}
@@ -103,10 +114,20 @@ class GridReader:
 
     def _may_not(self, question: Question, now: datetime) -> GridFailure | None:
         """Why the source is not asked now, if so."""
-        for memory in (self._hold, self._memory(question)):
-            if _waits(memory.not_before, now):
-                return memory.failure or GridFailure(GridFailureKind.UNAVAILABLE, f"{self.source.name} gave nothing.")
-        return None
+        waiting = [memory for memory in (self._hold, self._memory(question)) if _waits(memory.not_before, now)]
+        if not waiting or (_is_lasting(waiting[0]) and self._has_new_keys()):
+            return None
+        return waiting[0].failure or GridFailure(GridFailureKind.UNAVAILABLE, f"{self.source.name} gave nothing.")
+
+    def _has_new_keys(self) -> bool:
+        """Whether a key was replaced since; then all lasting refusals are forgotten: the answer may be another."""
+        found = self.keys()
+        if found == self._keys_then:
+            return False
+        self._keys_then = found
+        self._hold = Memory() if _is_lasting(self._hold) else self._hold
+        self._known = {q: replace(m, not_before=None) if _is_lasting(m) else m for q, m in self._known.items()}
+        return True
 
     def _flight(self, question: Question, span: timedelta, call: Call) -> asyncio.Task[Series | None]:
         if question not in self._flights:
@@ -214,6 +235,10 @@ class GridReader:
         if self._writing is not None:
             await self._writing
         await self.source.close()
+
+
+def _is_lasting(memory: Memory) -> bool:
+    return memory.failure is not None and memory.failure.kind.is_permanent
 
 
 def _waits(until: datetime | None, now: datetime) -> bool:

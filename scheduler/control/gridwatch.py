@@ -1,8 +1,10 @@
 """Keeps what is known of the grid ready for decisions, which never wait for the network (INV-11)."""
 
 import asyncio
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from lowtide.scheduler.settings import GridSettings
 log = structlog.get_logger()
 GROUP = "lowtide.grid_sources"
 HISTORY = timedelta(days=8)
+NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,63}", re.ASCII)
+"""It names a folder, and stands before the slash in the source of a series."""
 LOCAL = frozenset({"file", "recorded", "static"})
 """Sources that are on this machine already: what they say needs no second copy."""
 
@@ -73,13 +77,17 @@ class GridWatch:
         self.readers: dict[str, GridReader] = {}
         for settings in grids:
             source = build_source(settings)
+            if not NAME.fullmatch(source.name):
+                message = f"a grid source cannot go by the name {source.name!r}."
+                raise BadInput(message, fix="Use letters, digits, '.', '-' and '_'.")
             if source.name in self.readers:
                 message = f"two grid sources go by the name {source.name!r}."
                 raise BadInput(message, fix="Give one of them a name of its own: the option 'name'.")
+            keys = partial(fingerprint_of, {"source": settings.name, **settings.options})
             shelf = None
             if kept is not None and settings.name not in LOCAL:
-                shelf = Shelf(kept / source.name, fingerprint_of({"source": settings.name, **settings.options}))
-            self.readers[source.name] = GridReader(source, clock.now, shelf=shelf)
+                shelf = Shelf(kept / source.name, keys())
+            self.readers[source.name] = GridReader(source, clock.now, shelf=shelf, keys=keys)
         self._static = GridReader(Static(), clock.now)
         self.zones: dict[str, ZoneState] = {}
         self._sites: list[SiteRuntime] = []
@@ -108,7 +116,7 @@ class GridWatch:
     async def refresh(self) -> list[Series]:
         """Ask every zone's source; returns the actual series that came in."""
         chosen = {self.zones[s.site.zone].source for s in self._sites if s.site.zone and not s.settings.grid}
-        if await self._probes.run([self.readers[name].source for name in chosen if name], self._clock.now()):
+        if await self._probes.run([self.readers[name] for name in chosen if name], self._clock.now()):
             self.follow(self._sites)
         found = await asyncio.gather(*(self._refresh(state) for state in self.zones.values()))
         return [series for series in found if series is not None]

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from lowtide.connectors.grid.reader import GridReader
 from lowtide.scheduler.model.errors import GridFailure
 from lowtide.scheduler.model.series import Coverage, GridSource, ProbingSource
 
@@ -27,25 +28,28 @@ async def covered(source: GridSource, now: datetime) -> tuple[Coverage, ...]:
 
 
 class Probes:
-    """Asks each vendor once, and again after a wait where it did not answer."""
+    """Asks each vendor once, and again after a wait, or with another key, where it did not answer."""
 
     def __init__(self) -> None:
         """Nobody was asked yet."""
-        self._not_before: dict[str, datetime] = {}
+        self._refused: dict[str, tuple[datetime, str]] = {}
 
-    async def run(self, sources: Iterable[GridSource], now: datetime) -> bool:
+    async def run(self, readers: Iterable[GridReader], now: datetime) -> bool:
         """Ask those that have not said their zones; returns whether one has now."""
-        silent = [s for s in sources if isinstance(s, ProbingSource) and not s.zones() and self._is_due(s.name, now)]
-        await asyncio.gather(*(self._ask(source, now) for source in silent))
-        return any(source.zones() for source in silent)
+        silent = [r for r in readers if not r.source.zones() and self._is_due(r, now)]
+        await asyncio.gather(*(self._ask(r.source, r.keys(), now) for r in silent))
+        return any(reader.source.zones() for reader in silent)
 
-    def _is_due(self, name: str, now: datetime) -> bool:
-        wait = self._not_before.get(name, now) - now
-        return wait <= timedelta(0) or wait > PERMANENT_WAIT  # left from before the clock jumped back
+    def _is_due(self, reader: GridReader, now: datetime) -> bool:
+        until, keys = self._refused.get(reader.source.name, (now, ""))
+        # A longer wait than the longest is left from before the clock jumped back.
+        return not timedelta(0) < until - now <= PERMANENT_WAIT or reader.keys() != keys
 
-    async def _ask(self, source: ProbingSource, now: datetime) -> None:
+    async def _ask(self, source: GridSource, keys: str, now: datetime) -> None:
+        if not isinstance(source, ProbingSource):
+            return
         try:
             await source.probe(now)
         except GridFailure as failure:
-            self._not_before[source.name] = now + (PERMANENT_WAIT if failure.kind.is_permanent else WAIT)
+            self._refused[source.name] = now + (PERMANENT_WAIT if failure.kind.is_permanent else WAIT), keys
             log.info("grid_probe_failed", source=source.name, why=failure.message)

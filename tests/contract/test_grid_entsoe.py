@@ -116,6 +116,19 @@ class TestEntsoe(GridSourceConformance):
             yield Case(lambda: source(vendor.url), "SE-SE3", NOW, forecasts=False)
 
 
+def test_figures_by_different_factors_are_never_compared() -> None:
+    found = [
+        told(lambda url, name=name: source(url, factors=name), platform_like(NOW), "actual", "BE")
+        for name in ("electricity_maps_defaults_lifecycle", "ipcc_ar5_lifecycle_2014")
+    ]
+    assert [series.source for series in found] == [
+        "entsoe/electricity_maps_defaults_lifecycle",
+        "entsoe/ipcc_ar5_lifecycle_2014",
+    ]
+    assert found[0].basis == found[1].basis
+    assert found[0].key != found[1].key
+
+
 def test_an_acknowledgement_with_status_200_or_400_is_no_data() -> None:
     assert kind_of(NO_MATCH) == GridFailureKind.NO_DATA
     assert kind_of(Reply(400, NO_MATCH)) == GridFailureKind.NO_DATA

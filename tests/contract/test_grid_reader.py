@@ -416,3 +416,33 @@ def test_closing_the_reader_ends_what_hangs() -> None:
 
     play(world, script)
     assert world.asked == ["forecast GB", "close"]
+
+
+def test_a_key_that_replaces_a_refused_one_is_tried_at_the_next_question() -> None:
+    world, keys = World(failure=outage(GridFailureKind.AUTH)), ["old"]
+
+    async def script() -> None:
+        reader = GridReader(world, world.clock, keys=lambda: keys[0])
+        assert await kind_of(reader.forecast("GB")) == GridFailureKind.AUTH
+        world.later(60)
+        assert await kind_of(reader.forecast("DE")) == GridFailureKind.AUTH
+        assert world.asked == ["forecast GB"]
+        keys[0], world.failure = "new", None
+        assert await reader.forecast("DE") is not None
+        assert await reader.forecast("GB") is not None
+        assert world.asked == ["forecast GB", "forecast DE", "forecast GB"]
+
+    asyncio.run(script())
+
+
+def test_a_new_key_ends_no_wait_that_is_not_about_keys() -> None:
+    world, keys = World(failure=outage(GridFailureKind.RATE_LIMITED)), ["old"]
+
+    async def script() -> None:
+        reader = GridReader(world, world.clock, keys=lambda: keys[0])
+        assert await kind_of(reader.forecast("GB")) == GridFailureKind.RATE_LIMITED
+        keys[0] = "new"
+        assert await kind_of(reader.forecast("GB")) == GridFailureKind.RATE_LIMITED
+        assert world.asked == ["forecast GB"]
+
+    asyncio.run(script())

@@ -11,7 +11,7 @@ from lowtide.scheduler.control.clock import Clock
 from lowtide.scheduler.control.gridwatch import GridWatch, ZoneState
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.settings import GridSettings
-from tests.contract.grid_server import a_vendor
+from tests.contract.grid_server import Reply, a_vendor
 from tests.contract.test_grid_http_json import ACTUAL, FORECAST, json_like
 
 
@@ -45,3 +45,35 @@ def test_two_sources_of_one_kind_need_names(tmp_path: Path) -> None:
     watch = GridWatch((one, settings("https://two.example.org", name="two")), Clock(), tmp_path)
     assert list(watch.readers) == ["http_json", "two"]
     asyncio.run(watch.close())
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "../outside", "über"])
+def test_a_name_that_is_no_folder_of_its_own_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match="cannot go by the name"):
+        GridWatch((settings("https://one.example.org", name=name),), Clock(), tmp_path)
+
+
+def test_a_key_that_is_replaced_is_tried_at_the_next_refresh(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("old")
+    now = datetime.now(UTC)
+
+    def answer(path: str) -> Reply:
+        return json_like(now)(path) if vendor.headers[-1]["x-key"] == "new-one" else Reply(401)
+
+    async def life() -> GridWatch:
+        watch = GridWatch((settings(vendor.url, headers={"X-Key": {"file": str(key)}}),), Clock(), tmp_path / "kept")
+        watch.zones["campus"] = ZoneState("campus", "http_json")
+        await watch.refresh()
+        await watch.refresh()
+        assert watch.zones["campus"].trouble
+        key.write_text("new-one")
+        await watch.refresh()
+        await watch.close()
+        return watch
+
+    with a_vendor(answer) as vendor:
+        watch = asyncio.run(life())
+        assert len(vendor.paths) == 3
+    assert watch.zones["campus"].trouble == ""
+    assert watch.zones["campus"].forecast is not None

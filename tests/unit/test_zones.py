@@ -174,6 +174,16 @@ def test_a_source_that_cannot_be_asked_keeps_its_place_and_is_not_hammered() -> 
     assert probing.probes == 2
 
 
+def test_a_source_that_refused_its_key_is_asked_for_its_zones_again_with_another_one() -> None:
+    probing, keys = Probing(probe_failure=AUTH, failure=AUTH), ["old"]
+    watch = a_watch(probing)
+    watch.readers["probing"].keys = lambda: keys[0]
+    refreshed(watch, a_site("DE"), times=2)
+    keys[0], probing.probe_failure = "new", None
+    asyncio.run(watch.refresh())
+    assert (probing.probes, probing.zones()) == (2, ("DE",))
+
+
 def test_a_source_that_a_site_names_is_kept_and_needs_no_probe() -> None:
     probing = Probing()
     watch = refreshed(a_watch(Plain(), probing), a_site("GB", grid="probing"))
