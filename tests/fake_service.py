@@ -412,6 +412,14 @@ class FakeService:
     async def receipt(self, job_id: str) -> Json:
         return a_receipt(self._job(job_id))
 
+    async def check_grid(self) -> list[Json]:
+        means = {"signal": "average", "basis": "direct", "accounting": "consumption", "licence": "NESO, CC BY 4.0"}
+        good = {"source": "neso", "zone": "GB", "in_use": True, "status": "ok", "outcome": "answered", "age_s": 1500.0}
+        none = dict.fromkeys(("age_s", *means, "rung"))
+        bad = {"source": "electricity_maps", "zone": None, "in_use": False, "status": "fail", "outcome": "auth"}
+        told = {"detail": "electricity_maps answered 401.", "fix": "Check the token."}
+        return [{**good, **means, "rung": "fresh_forecast", "detail": "", "fix": ""}, {**none, **bad, **told}]
+
     async def doctor(self) -> list[Json]:
         return [
             {"check": "database", "status": "ok", "detail": "SQLite, WAL", "fix": ""},

@@ -70,13 +70,8 @@ class GridReader:
             GridFailure: nothing usable, neither fresh nor stale within its bound.
 
         """
-        now = self._clock()
-        held = self._memory(("actual", zone)).span
-        span = max(held, timedelta(days=math.ceil(span / DAY)))
-        found = await self._ask(("actual", zone), span, lambda: self.source.actual(zone, now - span, now, now))
-        if found is None:
-            raise GridFailure(GridFailureKind.NO_DATA, f"{self.source.name} has no actual figures.")
-        return found
+        span = self._whole(zone, span)
+        return self._some(await self._ask(("actual", zone), span, self._past(zone, span)))
 
     async def forecast(self, zone: str) -> Series | None:
         """The newest forecast; None when the source makes none.
@@ -85,8 +80,47 @@ class GridReader:
             GridFailure: nothing usable, neither fresh nor one that still covers the time to come.
 
         """
+        return await self._ask(("forecast", zone), timedelta(0), self._ahead(zone))
+
+    async def try_now(self, zone: str, span: timedelta) -> Series:
+        """One question now, whatever is remembered: for the forecast, or for the past where there is none.
+
+        The vendor's limits and its word when to come back are kept.
+
+        Raises:
+            GridFailure: what came of it.
+
+        """
+        held = self._hold.failure
+        if held and held.kind == GridFailureKind.RATE_LIMITED and _waits(self._hold.not_before, self._clock()):
+            raise _again(held)
+        found = await asyncio.shield(self._flight(("forecast", zone), timedelta(0), self._ahead(zone)))
+        if found is None:
+            span = self._whole(zone, span)
+            found = await asyncio.shield(self._flight(("actual", zone), span, self._past(zone, span)))
+        return self._some(found)
+
+    def known(self, zone: str) -> tuple[Series | None, GridFailure | None]:
+        """The newest answer about a zone, the forecast before the past, and the failure that came after it."""
+        ahead, past = self._memory(("forecast", zone)), self._memory(("actual", zone))
+        return ahead.answer or past.answer, ahead.failure or past.failure
+
+    def _whole(self, zone: str, span: timedelta) -> timedelta:
+        """Whole days, and no fewer than were ever asked for."""
+        return max(self._memory(("actual", zone)).span, timedelta(days=math.ceil(span / DAY)))
+
+    def _past(self, zone: str, span: timedelta) -> Call:
         now = self._clock()
-        return await self._ask(("forecast", zone), timedelta(0), lambda: self.source.forecast(zone, now))
+        return lambda: self.source.actual(zone, now - span, now, now)
+
+    def _ahead(self, zone: str) -> Call:
+        now = self._clock()
+        return lambda: self.source.forecast(zone, now)
+
+    def _some(self, found: Series | None) -> Series:
+        if found is None:
+            raise GridFailure(GridFailureKind.NO_DATA, f"{self.source.name} has no actual figures.")
+        return found
 
     def _memory(self, question: Question) -> Memory:
         return self._known.get(question, Memory())

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from lowtide.scheduler.api.answer import PROBLEMS, Daemon, answer, items, known_id, read_body
 from lowtide.scheduler.api.field_error import bad_input
-from lowtide.scheduler.api.schema import Forecast, GridSourceList, Health, ItemList, Report, Shutdown
+from lowtide.scheduler.api.schema import Forecast, GridCheckList, GridSourceList, Health, ItemList, Report, Shutdown
 from lowtide.scheduler.model.quantity import duration_s as read_duration
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -81,6 +81,11 @@ def _surroundings(routes: APIRouter, daemon: Daemon) -> None:
     async def list_queues() -> Response:
         """The configured queues."""
         return items(await service.queues())
+
+    @routes.get("/v1/doctor/grid", tags=["daemon"], responses={200: {"model": GridCheckList}, **PROBLEMS})
+    async def examine_grid() -> Response:
+        """What each grid source answers to one real question now, within its vendor's limits, and what to do."""
+        return items(await service.check_grid())
 
     @routes.get("/v1/doctor", tags=["daemon"], responses={200: {"model": ItemList}, **PROBLEMS})
     async def examine() -> Response:

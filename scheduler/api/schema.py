@@ -267,6 +267,31 @@ class GridSourceList(_Shape):
     next: None
 
 
+class GridCheck(_Shape):
+    """What came of a question to a grid source; ``age_s`` is that of the data, ``rung`` what decisions rest on."""
+
+    source: str
+    zone: str | None
+    in_use: bool
+    status: Literal["ok", "warn", "fail"]
+    outcome: str
+    age_s: float | None
+    signal: str | None
+    basis: str | None
+    accounting: str | None
+    licence: str | None
+    rung: str | None
+    detail: str
+    fix: str
+
+
+class GridCheckList(_Shape):
+    """All configured grid sources by the zones in use."""
+
+    items: list[GridCheck]
+    next: None
+
+
 class Health(_Shape):
     """Whether the daemon is ready."""
 

@@ -83,6 +83,9 @@ class ServiceLike(Protocol):
     async def receipt(self, job_id: str) -> Json:
         """What one job used, emitted and avoided."""
 
+    async def check_grid(self) -> list[Json]:
+        """What each grid source answers to one question now."""
+
     async def doctor(self) -> list[Json]:
         """What works and what does not on this machine."""
 

@@ -1,6 +1,6 @@
 """Commands about the daemon itself: up, down, server, doctor, demo, version, completion."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -8,6 +8,7 @@ from lowtide.scheduler.cli import quick
 from lowtide.scheduler.cli.output import say, show
 from lowtide.scheduler.cli.root import Output, app, target
 from lowtide.scheduler.cli.table import Cell, Column, table
+from lowtide.scheduler.cli.words import NONE, span
 from lowtide.scheduler.model.errors import BadInput, Unreachable
 
 Port = Annotated[int | None, typer.Option(metavar="N", help="Port on 127.0.0.1; 0 picks a free one.")]
@@ -15,6 +16,7 @@ Config = Annotated[str | None, typer.Option(metavar="FILE", help="Settings file 
 DataDir = Annotated[str | None, typer.Option(metavar="DIR", help="Data directory.")]
 Gpus = Annotated[int | None, typer.Option(metavar="N", help="GPUs of the private local cluster.")]
 Zone = Annotated[str | None, typer.Option(metavar="ZONE", help="Grid zone of the private local cluster, such as GB.")]
+
 STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -78,9 +80,21 @@ def down(
 
 
 @app.command(cls=quick.Command, rich_help_panel="Daemon")
-def doctor(ctx: typer.Context, output: Output = "table") -> None:
-    """Check the installation; every finding says what to do."""
+def doctor(
+    ctx: typer.Context,
+    part: Annotated[str, typer.Argument(metavar="grid", help="The grid sources alone.")] = "",
+    output: Output = "table",
+) -> None:
+    """Check the installation; every finding says what to do.
+
+    With 'grid' every configured grid source is asked one question now. Ends with 1 where something fails.
+    """
     chosen = target(ctx)
+    if part:
+        _check_part(part)
+        found = chosen.connect().items("/v1/doctor/grid")
+        show(output, found, human=lambda: _grid_text(found))
+        raise typer.Exit(1 if any(row["status"] == "fail" for row in found) else 0)
     try:
         findings = chosen.connect().items("/v1/doctor")
         code = 1 if any(finding["status"] == "fail" for finding in findings) else 0
@@ -92,6 +106,11 @@ def doctor(ctx: typer.Context, output: Output = "table") -> None:
     raise typer.Exit(code)
 
 
+def _check_part(part: str) -> None:
+    if part != "grid":
+        raise BadInput(f"doctor has no part {part!r}.", fix="Ask for: lowtide doctor grid, or lowtide doctor.")
+
+
 def _findings_text(findings: list[dict[str, str]]) -> str:
     rows = []
     for finding in findings:
@@ -100,6 +119,20 @@ def _findings_text(findings: list[dict[str, str]]) -> str:
         if finding["fix"]:
             rows.append([Cell(""), Cell(""), Cell(f"what to do: {finding['fix']}")])
     return table([Column("STATE"), Column("CHECK"), Column("FOUND", is_flexible=True, wraps=True)], rows)
+
+
+def _grid_text(found: list[dict[str, Any]]) -> str:
+    """A row for each source and zone that was examined, then what is wrong and what to do."""
+    columns = [Column("STATE"), Column("SOURCE"), Column("ZONE"), Column("OUTCOME"), Column("AGE", drop=1)]
+    columns += [Column("SIGNAL", drop=2), Column("BASIS", drop=3), Column("RUNG"), Column("LICENCE", is_flexible=True)]
+    troubles = [f"{row['detail']} What to do: {row['fix']}" for row in found if row["detail"]]
+    return "\n".join([table(columns, [_check_row(row) for row in found]), *dict.fromkeys(troubles)])
+
+
+def _check_row(row: dict[str, Any]) -> list[Cell]:
+    told = (row["source"], row["zone"], row["outcome"].replace("_", " "), span(row["age_s"]))
+    means = (row["signal"], row["basis"], (row["rung"] or "").replace("_", " "), row["licence"])
+    return [Cell(row["status"], STYLES[row["status"]]), *(Cell(text or NONE) for text in (*told, *means))]
 
 
 @app.command(cls=quick.Command, rich_help_panel="Daemon")

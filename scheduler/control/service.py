@@ -18,6 +18,7 @@ from lowtide.scheduler.control.background import Background
 from lowtide.scheduler.control.clock import Clock
 from lowtide.scheduler.control.doctor import findings
 from lowtide.scheduler.control.driver import Driver
+from lowtide.scheduler.control.gridcheck import grid_checks
 from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.joblog import Course, JobLogs
 from lowtide.scheduler.control.loop import Loop
@@ -464,6 +465,10 @@ class Service:
             return found
 
         return receipts.report(await self._writer.read(work), now=self._clock.now())
+
+    async def check_grid(self) -> list[Json]:
+        """What the configured grid sources answer now."""
+        return await grid_checks(self._grid, self._clock.now())
 
     async def doctor(self) -> list[Json]:
         """Findings about this installation."""

@@ -21,6 +21,7 @@ PATHS = [
     "/v1/zones",
     "/v1/openapi.json",
     "/v1/doctor",
+    "/v1/doctor/grid",
     "/v1/report",
     "/v1/nothing",
     "/metrics/",

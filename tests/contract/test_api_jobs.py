@@ -182,6 +182,7 @@ def test_an_odd_limit_is_refused_as_a_problem(api: LiveApi, limit: str) -> None:
         ("/v1/sites", schema.ItemList),
         ("/v1/queues", schema.ItemList),
         ("/v1/doctor", schema.ItemList),
+        ("/v1/doctor/grid", schema.GridCheckList),
         ("/v1/health", schema.Health),
     ],
 )

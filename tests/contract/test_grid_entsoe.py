@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,7 @@ class TestEntsoe(GridSourceConformance):
 
 def test_figures_by_different_factors_are_never_compared() -> None:
     found = [
-        told(lambda url, name=name: source(url, factors=name), platform_like(NOW), "actual", "BE")
+        told(partial(source, factors=name), platform_like(NOW), "actual", "BE")
         for name in ("electricity_maps_defaults_lifecycle", "ipcc_ar5_lifecycle_2014")
     ]
     assert [series.source for series in found] == [

@@ -394,6 +394,18 @@ def test_doctor_shows_every_finding(run: Run) -> None:
     assert "no NVML" in good(run("doctor"))
 
 
+def test_doctor_grid_shows_each_source_what_is_wrong_and_what_to_do_and_ends_with_1(run: Run) -> None:
+    result = run("doctor", "grid")
+    assert result.exit_code == 1
+    assert "fresh forecast" in result.stdout
+    assert "25m" in result.stdout
+    assert "electricity_maps answered 401. What to do: Check the token." in result.stdout
+    assert json.loads(run("doctor", "grid", "-o", "json").stdout)[0]["licence"] == "NESO, CC BY 4.0"
+    wrong = run("doctor", "grids")
+    assert wrong.exit_code == 2
+    assert "lowtide doctor grid" in wrong.stderr
+
+
 def test_zones_shows_each_source_with_what_it_gives_and_what_is_wrong_with_it(run: Run) -> None:
     told = good(run("zones"))
     assert "neso" in told
@@ -401,7 +413,7 @@ def test_zones_shows_each_source_with_what_it_gives_and_what_is_wrong_with_it(ru
     assert "\nelectricity_maps answered 401. Check the token." in told
     rows = list(csv.DictReader(io.StringIO(good(run("zones", "-o", "csv")))))
     assert [(row["source"], row["zone"], row["forecasts"]) for row in rows] == [
-        ("neso", "GB", "True"),
+        ("neso", "GB", "true"),
         ("electricity_maps", "", ""),
     ]
 
