@@ -25,7 +25,7 @@ class Secret:
         """The key itself.
 
         Raises:
-            BadInput: the file cannot be read, or the key is empty.
+            BadInput: the file cannot be read, or the key is empty or several lines.
 
         """
         if self._file:
@@ -54,6 +54,8 @@ class Secret:
     def _found(self, text: str, where: str) -> str:
         if not text.strip():
             raise BadInput(f"{self._what} is not in {where}.", fix="Put it into a file, or set the variable.")
+        if not text.strip().isprintable():
+            raise BadInput(f"{self._what} in {where} is not one line of text.", fix="Leave the key alone in it.")
         return text.strip()
 
     def __repr__(self) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,12 @@ def judge(found: Any, right: Any, fault: Fault, now: datetime, ban_s: float | No
 def test_every_entry_point_that_speaks_http_is_in_the_matrix() -> None:
     installed = {point.name for point in entry_points(group="lowtide.grid_sources")}
     assert installed - LOCAL == set(SPEAKERS), "join with speaks_http(...), see CONTRIBUTING.md"
+
+
+def test_every_source_in_the_matrix_can_be_let_into_a_private_network() -> None:
+    points = {point.name: point for point in entry_points(group="lowtide.grid_sources")}
+    refusing = [name for name in SPEAKERS if "private_networks" not in signature(points[name].load()).parameters]
+    assert refusing == []
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "after an answer"])

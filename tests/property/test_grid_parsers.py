@@ -1,12 +1,9 @@
 """Whatever a vendor or a file says: a sane series or a typed failure, and nothing from the future (INV-11, INV-12)."""
 
-import asyncio
 import json
 import math
-from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,9 +11,10 @@ from hypothesis import strategies as st
 from lowtide.connectors.grid import fetch, neso
 from lowtide.connectors.grid.file import File
 from lowtide.connectors.grid.recorded import Recorded
-from lowtide.connectors.http import HttpAnswer, HttpClient
 from lowtide.scheduler.model.errors import GridFailure
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
+from tests.contract.grid_server import neso_row
+from tests.property.mutation import Canned, answer, hold, mutated, outcome, thorough
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -28,31 +26,6 @@ ANY_JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-A_TIME = st.sampled_from(
-    ["2026-03-10T12:00Z", "2026-03-10T12:30Z", "2026-03-10T13:00Z", "2026-03-10T12:00", "2026-03-10T14:00+02:00"]
-)
-A_ROW = st.fixed_dictionaries(
-    {"from": A_TIME | ANY_JSON, "to": A_TIME | ANY_JSON, "intensity": st.dictionaries(st.just("forecast"), ANY_JSON)}
-)
-
-
-class Canned(HttpClient):
-    """A client that has one answer."""
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-
-    async def request(self, method: str, url: str, **_: Any) -> HttpAnswer:
-        assert (method, url) == ("GET", "http://vendor/x?token=hush")
-        return HttpAnswer(200, {}, self.body)
-
-
-def outcome(question: Coroutine[Any, Any, Any]) -> Any:
-    """The answer, or the grid failure in its place; anything else is raised."""
-    try:
-        return asyncio.run(question)
-    except GridFailure as failure:
-        return failure
 
 
 def is_sane(series: Series) -> bool:
@@ -81,18 +54,17 @@ def test_any_retry_after_is_a_moment_within_an_hour_or_nothing(header: str) -> N
     assert found is None or NOON <= found <= NOON + fetch.MAX_RETRY_AFTER
 
 
-@settings(max_examples=300)
-@given(body=ANY_JSON | st.fixed_dictionaries({"data": ANY_JSON | st.lists(A_ROW, max_size=4)}))
-def test_any_json_from_neso_is_a_sane_series_or_a_grid_failure(body: Any) -> None:
-    try:
-        series = NESO._series(neso._points(body, "forecast", PointKind.FORECAST), NOON)
-    except GridFailure:
-        return
-    assert series.points
-    assert is_sane(series)
+@thorough()
+@given(
+    body=mutated({"data": [neso_row(NOON + i * 30 * MINUTE, forecast=100 + i, actual=95 + i) for i in range(-6, 6)]}),
+    operation=st.sampled_from(["actual", "forecast"]),
+)
+def test_any_answer_of_neso_is_a_sane_series_or_a_grid_failure(body: bytes, operation: str) -> None:
+    NESO._api._http = Canned(body)
+    hold(answer(NESO, operation, "GB", NOON), "GB")
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=st.lists(
         st.tuples(
