@@ -78,7 +78,8 @@ def _zone(runtime: SiteRuntime, grid: GridWatch) -> Json:
     region = f" for {runtime.settings.region}" if runtime.settings.region else ""
     zone = f"zone {state.zone}{region} from {state.source or 'no source'}"
     if state.trouble:
-        return _finding(name, "warn", f"{zone}: {state.trouble}", "Jobs go on with the next best data meanwhile.")
+        trouble = state.trouble.removeprefix(f"{state.source}: ")
+        return _finding(name, "warn", f"{zone}: {trouble}", "Jobs go on with the next best data meanwhile.")
     series = state.forecast or state.actual
     if series is None:
         return _finding(name, "warn", f"{zone}: nothing has come yet")

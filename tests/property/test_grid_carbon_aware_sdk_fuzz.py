@@ -31,10 +31,12 @@ AHEAD = [
 LOCATIONS = {"eastus": {"Latitude": 37.3, "Longitude": -79.8, "Name": "eastus"}}
 
 
+SOURCE = CarbonAwareSdk("http://vendor", signal="marginal")
+
+
 def source_with(body: bytes) -> CarbonAwareSdk:
-    source = CarbonAwareSdk("http://vendor", signal="marginal")
-    source._api._http = Canned(body)
-    return source
+    SOURCE._api._http = Canned(body)
+    return SOURCE
 
 
 @thorough()

@@ -217,6 +217,9 @@ def test_the_doctor_names_zone_region_source_and_meaning_and_keeps_them_in_troub
     assert well["detail"] == "zone GB for aws:eu-west-2 from plain (average, direct, consumption)"
     ill = _zone(site, refreshed(a_watch(Plain(failure=AUTH)), site))
     assert ill["detail"] == "zone GB for aws:eu-west-2 from plain: vendor answered 401."
+    named = GridFailure(GridFailureKind.UNAVAILABLE, "plain: it broke off.")
+    ill = _zone(site, refreshed(a_watch(Plain(failure=named)), site))
+    assert ill["detail"] == "zone GB for aws:eu-west-2 from plain: it broke off."
 
 
 # ---- what the sources answer for ----
