@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.books import HALF_HOUR, NOON, Books
 START_S = NOON.timestamp()
 SOURCES = {"cpu": ("rapl", "measured"), "gpu": ("nvml", "measured")}
 MINUTE = timedelta(minutes=1)
+NUMBERS = count(1)
 
 
 def a_sample(minute: float, watts: float = 100.0) -> Sample:
@@ -138,18 +140,26 @@ def test_an_idle_component_is_not_remembered_for_ever(meter: Meter) -> None:
     assert meter.accountant._heard[attempt].by_value == {}
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meter]:
+    """One database for all examples, each of which has a job of its own: a database takes longer than an example."""
+    made = Meter(tmp_path_factory.mktemp("books"))
+    yield made
+    made.books.database.close()
+
+
 @given(deliveries=st.lists(st.lists(st.integers(1, 240), max_size=20), max_size=12), order=st.randoms())
 def test_inv16_each_sample_delivered_never_or_often_in_any_order_counts_once(
-    tmp_path_factory: pytest.TempPathFactory, deliveries: list[list[int]], order: object
+    shared: Meter, deliveries: list[list[int]], order: object
 ) -> None:
-    meter = Meter(tmp_path_factory.mktemp("books"))
-    attempt = meter.books.starts("mri-1")
+    shared.accountant = shared.anew()
+    job_id = f"mri-{next(NUMBERS)}"
+    attempt = shared.books.starts(job_id)
     seen_minute = 0
     for minutes in deliveries:
         again = [m for m in minutes for _ in range(m % 4)]  # 0 to 3 times each
         order.shuffle(again)  # type: ignore[attr-defined]
         seen_minute = max([seen_minute, *again])
-        meter.hears(attempt, a_report(*again), seen_minute + 1)
-    meter.ends(attempt, a_report(250), 250)
-    assert meter.told() == mj(250)
-    meter.books.database.close()
+        shared.hears(attempt, a_report(*again), seen_minute + 1)
+    shared.ends(attempt, a_report(250), 250)
+    assert shared.told(job_id) == mj(250)

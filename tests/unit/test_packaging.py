@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -77,6 +78,7 @@ def test_every_entry_point_of_ours_loads(group: str) -> None:
         assert found[name].load().__name__ in declared[name]
 
 
+@cache
 def imported() -> set[str]:
     """The top-level names that our code imports, wherever the import stands; examples need the demo extra."""
     names = set()
