@@ -1,12 +1,13 @@
 """Measure what a user feels; every figure comes from this run, with its baseline beside it.
 
-    python bench/run.py [submit start latency memory grid]
+    python bench/run.py [submit start latency memory grid hung]
 
 submit   durable submissions per second through the API, and latency at 300 per second
 start    cold start of the daemon, and the round trip of `lowtide status`
 latency  from decision to RUNNING, against `ray job submit` of the same command on the same cluster
 memory   resident memory idle and with 10,000 queued jobs
 grid     refresh of 200 zones from a vendor that answers 50 ms late; 1,000 waiters for one answer
+hung     latency of a plan while the grid's vendor hangs, against a vendor that answers
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -27,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.grid import bench_grid
 from lowtide.connectors.cluster.local_ray import LocalRay
+from tests.contract.grid_server import Reply, a_vendor, neso_like
 from tests.daemons import RealDaemon, until
 
 BIN = Path(sys.executable).parent
@@ -219,12 +222,47 @@ def bench_memory(folder: Path) -> None:
     daemon.stop()
 
 
+PLANS = 300
+
+
+def bench_hung(folder: Path) -> None:
+    """A decision never waits for the network."""
+    print("Plan of one job through the API, in a queue of 50 jobs")
+    now = datetime.now(tz=UTC)
+    found = {}
+    for name, answer in (("answers", neso_like(now)), ("hangs", lambda _path: Reply(hang=True))):
+        with a_vendor(answer) as vendor:
+            found[name] = _plans_ms(folder / name, vendor.url)
+    for name, latencies in found.items():
+        ratio = statistics.median(latencies) / statistics.median(found["answers"])
+        p99 = latencies[int(len(latencies) * 0.99)]
+        row(f"vendor {name}: median of {PLANS}", f"{statistics.median(latencies):.1f} ms", f"{ratio:.2f} x")
+        row(f"vendor {name}: p99", f"{p99:.1f} ms")
+
+
+def _plans_ms(data_dir: Path, vendor: str) -> list[float]:
+    site = {"name": "lab", "address": NOWHERE, "gpus": 4, "cpus": 8, "zone": "GB", "grid": "neso"}
+    grids = [{"name": "neso", "options": {"base_url": vendor}}]
+    daemon = RealDaemon(data_dir, {"sites": [site], "grids": grids, "queues": [{"name": "research"}]}).start()
+    for _ in range(50):
+        daemon.submit(entrypoint=["true"], begin="now+20h")
+    found = []
+    for _ in range(PLANS):
+        begun = time.perf_counter()
+        status, told = daemon.ask("POST", "/v1/plans", {"name": "mri", "entrypoint": ["true"], "duration": "3h"})
+        found.append((time.perf_counter() - begun) * 1000)
+        assert status == 200, told
+    daemon.stop()
+    return sorted(found)
+
+
 PARTS: dict[str, Callable[[Path], None]] = {
     "submit": bench_submit,
     "start": bench_start,
     "latency": bench_latency,
     "memory": bench_memory,
     "grid": lambda folder: bench_grid(folder, row),
+    "hung": bench_hung,
 }
 
 

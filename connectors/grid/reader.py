@@ -203,7 +203,7 @@ class GridReader:
 
     async def _called(self, question: Question, call: Call) -> Series | None:
         try:
-            return await call()
+            return self._told(await call())
         except GridFailure as failure:
             self._failed(question, failure)
             raise
@@ -213,6 +213,12 @@ class GridReader:
             broken = GridFailure(GridFailureKind.BAD_RESPONSE, message)
             self._failed(question, broken)
             raise broken from error
+
+    def _told(self, answer: Series | None) -> Series | None:
+        """The answer; one without a figure is none, and would hide the figures that are known already."""
+        if answer is not None and not answer.points:
+            raise GridFailure(GridFailureKind.NO_DATA, f"{self.source.name} gave no figures.")
+        return answer
 
     def _failed(self, question: Question, failure: GridFailure) -> None:
         limited = failure.kind == GridFailureKind.RATE_LIMITED

@@ -188,7 +188,7 @@ def _steers(source: GridSource) -> bool:
 
 def _joined(old: Series | None, new: Series, keep_from: datetime) -> Series:
     """New figures after old ones; what was seen first stays, as in the store."""
-    if old is None or old.key != new.key:
+    if old is None or not old.points or old.key != new.key:
         return new
     last = old.points[-1].end
     added = tuple(p for p in new.points if p.start >= last)

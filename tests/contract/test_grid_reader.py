@@ -33,6 +33,7 @@ class World:
     failure: Exception | None = None
     gate: asyncio.Event | None = None
     makes_forecasts: bool = True
+    empty: bool = False
     asked: list[str] = field(default_factory=list)
 
     def clock(self) -> datetime:
@@ -50,11 +51,12 @@ class World:
 
     async def actual(self, zone: str, start: datetime, end: datetime, now: datetime) -> Series:
         await self._answer(f"actual {zone} {(end - start) / DAY:g}d")
-        return a_series(end - 3 * HOUR, 3, PointKind.ACTUAL, zone, now)
+        return a_series(end - 3 * HOUR, 0 if self.empty else 3, PointKind.ACTUAL, zone, now)
 
     async def forecast(self, zone: str, now: datetime) -> Series | None:
         await self._answer(f"forecast {zone}")
-        return a_series(now, 6, PointKind.FORECAST, zone, now) if self.makes_forecasts else None
+        count = 0 if self.empty else 6
+        return a_series(now, count, PointKind.FORECAST, zone, now) if self.makes_forecasts else None
 
     async def close(self) -> None:
         self.asked.append("close")
@@ -112,6 +114,21 @@ def test_that_a_source_makes_no_forecast_is_kept_as_well() -> None:
 
     play(world, script)
     assert world.asked == ["forecast GB"]
+
+
+def test_an_answer_without_a_figure_is_none_and_hides_nothing() -> None:
+    world = World()
+
+    async def script(reader: GridReader) -> None:
+        first = await reader.forecast("GB")
+        world.later(901)
+        world.empty = True
+        assert await reader.forecast("GB") is first
+        with pytest.raises(GridFailure) as caught:
+            await reader.actual("DE", DAY)
+        assert caught.value.kind == GridFailureKind.NO_DATA
+
+    play(world, script)
 
 
 def test_one_answer_serves_shorter_spans_and_a_longer_one_asks_anew() -> None:
