@@ -17,7 +17,7 @@ from lowtide.connectors.grid.rows import SHOWN, bad, moment, number, rows_of
 from lowtide.connectors.grid.secret import Secret
 from lowtide.connectors.http import HttpAnswer
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
-from lowtide.scheduler.model.series import Accounting, Point, PointKind, Rate, Series, Signal
+from lowtide.scheduler.model.series import Point, PointKind, Rate, Series
 from lowtide.scheduler.model.units import ceil_to, floor_to
 
 NAME = "eia"
@@ -156,20 +156,7 @@ class Eia:
         if not points:
             message = f"{NAME} has no hour of {zone} with all its usual fuels at that time."
             raise GridFailure(GridFailureKind.NO_DATA, message, fix="Its figures come about a day late.")
-        return Series(
-            source=self._factors.name_with(NAME),
-            zone_requested=zone,
-            zone_returned=zone,
-            points=tuple(points),
-            step_s=HOUR.total_seconds(),
-            signal=Signal.AVERAGE,
-            basis=self._factors.basis,
-            accounting=Accounting.PRODUCTION,
-            fetched_at=now,
-            issued_at=None,
-            attribution=ATTRIBUTION,
-            notes=(self._factors.note,),
-        )
+        return self._factors.series(NAME, zone, points, step=HOUR, now=now, attribution=ATTRIBUTION)
 
     async def close(self) -> None:
         """Close the connections."""

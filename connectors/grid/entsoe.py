@@ -21,7 +21,7 @@ from lowtide.connectors.grid.secret import Secret
 from lowtide.connectors.grid.xmltree import children, text_of, tree_of
 from lowtide.connectors.http import HttpAnswer
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
-from lowtide.scheduler.model.series import Accounting, Point, PointKind, Rate, Series, Signal
+from lowtide.scheduler.model.series import Point, PointKind, Rate, Series
 from lowtide.scheduler.model.units import ceil_to, floor_to, utc
 
 NAME = "entsoe"
@@ -163,20 +163,7 @@ class Entsoe:
         if not points:
             message = f"{NAME} has no hour of zone {zone} with all its usual fuels at that time."
             raise GridFailure(GridFailureKind.NO_DATA, message)
-        return Series(
-            source=self._factors.name_with(NAME),
-            zone_requested=zone,
-            zone_returned=zone,
-            points=tuple(points),
-            step_s=step.total_seconds(),
-            signal=Signal.AVERAGE,
-            basis=self._factors.basis,
-            accounting=Accounting.PRODUCTION,
-            fetched_at=now,
-            issued_at=None,
-            attribution=ATTRIBUTION,
-            notes=(self._factors.note,),
-        )
+        return self._factors.series(NAME, zone, points, step=step, now=now, attribution=ATTRIBUTION)
 
     async def close(self) -> None:
         """Close the connections."""

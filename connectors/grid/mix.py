@@ -10,9 +10,9 @@ The rules, which hold for every source that gives a mix instead of an intensity:
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +22,7 @@ import yaml
 
 from lowtide.connectors.grid.rows import SHOWN, bad, number
 from lowtide.scheduler.model.errors import BadInput, GridFailure, GridFailureKind
-from lowtide.scheduler.model.series import Basis
+from lowtide.scheduler.model.series import Accounting, Basis, Point, Series, Signal
 
 DATA = Path(__file__).parent / "data" / "emission_factors.yaml"
 DEFAULT_SET = "electricity_maps_defaults_lifecycle"
@@ -55,6 +55,24 @@ class FactorSet:
     def name_with(self, source: str) -> str:
         """The source of figures that it made: by another set they are other figures, never compared with these."""
         return f"{source}/{self.id}"
+
+    def series(
+        self, source: str, zone: str, points: Sequence[Point], *, step: timedelta, now: datetime, attribution: str
+    ) -> Series:
+        """What was weighed with this set: an average over the zone's own generation."""
+        return Series(
+            source=self.name_with(source),
+            zone_requested=zone,
+            zone_returned=zone,
+            points=tuple(points),
+            step_s=step.total_seconds(),
+            signal=Signal.AVERAGE,
+            basis=self.basis,
+            accounting=Accounting.PRODUCTION,
+            fetched_at=now,
+            attribution=attribution,
+            notes=(self.note,),
+        )
 
 
 @cache
