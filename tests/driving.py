@@ -132,6 +132,8 @@ class Bench:
             await self.site.look()
             for _ in range(times):
                 await self.driver.drive_all()
+                # it gives up waiting after a second; on a busy machine the steps need longer
+                await asyncio.gather(*self.driver._steps)
 
         self.wait(story())
 
