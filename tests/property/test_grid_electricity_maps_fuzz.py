@@ -40,10 +40,8 @@ CATALOGUE = {"DE": ZONE, "DK": {**ZONE, "subZoneKeys": ["DK-DK1"], "access": []}
 
 
 def source_with(body: bytes, past: bytes) -> ElectricityMaps:
-    source = ElectricityMaps(base_url="http://vendor/v4", token_file=__file__)
+    source = ElectricityMaps(base_url="http://vendor/v4")
     source._api._http = Canned(body, {"/past-range": past})
-    # The key only has to be something that can be sent.
-    source._secret = None
     source._token = lambda **_: {}  # type: ignore[method-assign]
     return source
 
