@@ -3,7 +3,8 @@
 A name is looked up once per connection and the connection goes to an address that was checked, so that a name
 cannot mean something else a moment later (DNS rebinding). Private, loopback, link-local and reserved addresses,
 also those wrapped into IPv6, are refused unless their network is listed. An address or ``localhost`` that the
-administrator wrote into the base URL counts as listed: that address and no other.
+administrator wrote into the base URL counts as listed: that address and no other. Link-local addresses are refused
+whatever is listed: no vendor lives there, but a cloud's metadata service does, which hands out its machine's keys.
 """
 
 import asyncio
@@ -60,9 +61,11 @@ class Reach:
         return allowed
 
     def _allows(self, address: Address) -> bool:
+        inner = _wrapped(address)
+        if address.is_link_local or (inner is not None and inner.is_link_local):
+            return False
         if any(address in network for network in self.networks):
             return True
-        inner = _wrapped(address)
         if inner is not None:
             return self._allows(inner)
         return address.is_global and not address.is_multicast

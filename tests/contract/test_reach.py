@@ -71,6 +71,18 @@ def test_a_listed_network_is_taken_and_its_neighbour_is_not() -> None:
     assert addresses(with_names("https://vendor.test", names, "10.1.0.0/16")) == ["10.1.2.3", "::ffff:10.1.0.9"]
 
 
+@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254"])
+def test_a_link_local_address_is_refused_whatever_is_listed(address: str) -> None:
+    listed = with_names("https://vendor.test", Names([address]), "0.0.0.0/0", "::/0")
+    with pytest.raises(OutOfReach):
+        addresses(listed)
+
+
+def test_a_link_local_address_is_refused_as_a_base_url_too() -> None:
+    with pytest.raises(OutOfReach):
+        addresses(reach_of("v", "http://169.254.169.254"), "169.254.169.254")
+
+
 @pytest.mark.parametrize("host", ["evil.test", "vendor.test.evil.test", "127.0.0.1", ""])
 def test_another_host_than_the_configured_one_is_refused_without_a_look_up(host: str) -> None:
     names = Names(["93.184.215.14"])
