@@ -1,6 +1,6 @@
 """Measure what a user feels; every figure comes from this run, with its baseline beside it.
 
-    python bench/run.py [submit start latency memory grid hung]
+    python bench/run.py [submit start latency memory grid hung forecast]
 
 submit   durable submissions per second through the API, and latency at 300 per second
 start    cold start of the daemon, and the round trip of `lowtide status`
@@ -8,6 +8,7 @@ latency  from decision to RUNNING, against `ray job submit` of the same command 
 memory   resident memory idle and with 10,000 queued jobs
 grid     refresh of 200 zones from a vendor that answers 50 ms late; 1,000 waiters for one answer
 hung     latency of a plan while the grid's vendor hangs, against a vendor that answers
+forecast the saving that plans capture on recorded days, against the raw forecast and perfect foresight
 """
 
 import asyncio
@@ -27,6 +28,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench.forecast import bench_forecast
 from bench.grid import bench_grid
 from lowtide.connectors.cluster.local_ray import LocalRay
 from tests.contract.grid_server import Reply, a_vendor, neso_like
@@ -263,6 +265,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "memory": bench_memory,
     "grid": lambda folder: bench_grid(folder, row),
     "hung": bench_hung,
+    "forecast": lambda folder: bench_forecast(folder, row),
 }
 
 

@@ -1,9 +1,10 @@
 r"""The rule that a shift must promise more than its own error and overhead.
 
-Let A be the placement that is considered and B the baseline. Both are priced by the same forecast, so
-an error of the forecast in a slot that both use cancels. Within what is left of one placement errors
-are taken as fully correlated (a forecast that is too low at noon is too low at one), between the two
-placements as independent:
+Let A be the placement that is considered and B the baseline. Where past pairs tell how the errors of one
+forecast go together over time, the doubt is the calibrated standard deviation of the difference itself (see
+``scheduler/model/difference.py``). Else, and between two sites: an error in a slot that both use at one site
+cancels, within what is left of one placement errors are taken as fully correlated
+(a forecast that is too low at noon is too low at one), between the two placements as independent:
 
     error(A \ B) = power · Σ over A outside B of hours · mean absolute error at that lead
     doubt        = √(π/2) · √( error(A \ B)² + error(B \ A)² )
@@ -42,6 +43,9 @@ def overlap(ours: tuple[Span, ...], theirs: tuple[Span, ...]) -> tuple[Span, ...
 
 def doubt_g(prices: Prices, placed: Placement, other: Placement, power_w: float) -> float:
     """The calibrated standard error of the difference in grams between two placements."""
+    together = prices.differences[placed.site] if placed.site == other.site else None
+    if together is not None:
+        return together.std_over(placed.spans, other.spans) * kwh_per_s(power_w)
     shared = overlap(placed.spans, other.spans) if placed.site == other.site else ()
     common = prices.error_over(placed.site, shared) if shared else 0.0
     ours = prices.error_over(placed.site, placed.spans) - common

@@ -20,6 +20,7 @@ from lowtide.policies.problem import (
     group_mask,
 )
 from lowtide.policies.timeline import Span, Timeline
+from lowtide.scheduler.model.difference import Difference, joint
 from lowtide.scheduler.model.units import kwh_per_s
 
 TIE = 1e-9
@@ -271,13 +272,13 @@ class Offer:
             return np.zeros(cost.shape, dtype=np.bool_)
         per_kwh_s = kwh_per_s(request.power_w)
         saving_g = baseline.cost_g - cost * per_kwh_s
-        error_g = STD_PER_MEAN_ABSOLUTE * per_kwh_s * self._errors(baseline)
+        error_g = per_kwh_s * self._errors(baseline)
         bar = np.maximum(request.min_savings * baseline.cost_g, request.z * error_g)
         passes: BoolArray = saving_g > np.maximum(bar, TIE * baseline.cost_g)
         return passes
 
     def _errors(self, baseline: Placement) -> FloatArray:
-        """[site, start], the error integrals of both differences, joined as independent."""
+        """[site, start], the standard deviation of the difference to the baseline, in g/kWh·s."""
         prices, edges_s = self._problem.prices, self._problem.grid.edges_s
         low, high = self.first_column, self.first_column + self.costs().shape[1]
         ours = self._integrals(prices.error_sum, prices.error_g_per_kwh, low, high)
@@ -291,8 +292,32 @@ class Offer:
         shared = np.where(end > begin, shared, 0.0)
         ours[baseline.site] -= shared
         theirs[baseline.site] -= shared
-        joined: FloatArray = np.hypot(ours, theirs)
+        joined: FloatArray = STD_PER_MEAN_ABSOLUTE * np.hypot(ours, theirs)
+        together = prices.differences[baseline.site]
+        if together is not None:
+            joined[baseline.site] = self._together(together, starts_s, baseline)
         return joined
+
+    def _together(self, errors: Difference, starts_s: FloatArray, baseline: Placement) -> FloatArray:
+        """[start], ``Difference.std_over`` for every window against the baseline at its own site."""
+        length_s, memory_s = self.request.length_s, errors.memory_s
+        own = joint((0.0, length_s), (0.0, length_s), memory_s)
+        theirs = sum(joint(a, b, memory_s) for a in baseline.spans for b in baseline.spans)
+        both = np.zeros(len(starts_s))
+        for span in baseline.spans:
+            both += joints(starts_s, starts_s + length_s, span, memory_s)
+        std: FloatArray = errors.std_g_per_kwh * np.sqrt(np.maximum(own + theirs - 2 * both, 0.0) / 2)
+        return std
+
+
+def joints(begins: FloatArray, ends: FloatArray, span: Span, memory: float) -> FloatArray:
+    """``joint`` of many stretches with one."""
+
+    def twice(x: FloatArray) -> FloatArray:
+        found: FloatArray = memory * (np.abs(x) + memory * np.expm1(-np.abs(x) / memory))
+        return found
+
+    return twice(span[1] - begins) - twice(span[1] - ends) - twice(span[0] - begins) + twice(span[0] - ends)
 
 
 def _any_site(flags: BoolArray) -> BoolArray:

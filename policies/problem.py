@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowtide.policies.timeline import Span, Timeline
+from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.units import kwh_per_s
 
 FloatArray = NDArray[np.float64]
@@ -169,6 +170,7 @@ class Prices:
         known_until_s: [site], the end of what the forecast covers, in whole slots; 0 where there is none.
         may_shift: [site], whether the forecast's rung may justify a delay.
         groups: one value per site; grams compare only between sites of the same group.
+        differences: one per site: how errors of its slots go together, PUE included; None where unknown.
 
     """
 
@@ -176,6 +178,7 @@ class Prices:
         "_edges",
         "_error_rows",
         "_price_rows",
+        "differences",
         "error_g_per_kwh",
         "error_sum",
         "grid",
@@ -196,9 +199,11 @@ class Prices:
         known_until_s: FloatArray,
         may_shift: BoolArray,
         groups: tuple[object, ...],
+        differences: tuple[Difference | None, ...] = (),
     ) -> None:
         """Take [site, slot] arrays; see the class for their meaning."""
         self.grid, self.groups = grid, groups
+        self.differences = differences or (None,) * len(groups)
         self.known_until_s, self.may_shift = known_until_s, may_shift
         self.priced = tuple(bool(k > 0) for k in known_until_s)
         widths_s = np.diff(grid.edges_s)

@@ -80,7 +80,7 @@ class Recorded:
         return self._series(known, now, None)
 
     async def forecast(self, zone: str, now: datetime) -> Series | None:
-        """The newest issue that was known at ``now``, without the slots that have ended."""
+        """The newest issue that was known at ``now``, whole: what it said of slots that have ended tells its error."""
         self._check(zone)
         issued = [issue for issue in self._issues if issue[0] <= now]
         if not issued or issued[-1][1][-1].end <= now:
@@ -89,7 +89,7 @@ class Recorded:
             fix = f"The first was known at {first:%Y-%m-%d %H:%M}, the last reaches to {last:%Y-%m-%d %H:%M} UTC."
             raise GridFailure(GridFailureKind.NO_DATA, message, fix=fix)
         known, points = issued[-1]
-        return self._series(tuple(p for p in points if p.end > now), now, known)
+        return self._series(points, now, known)
 
     def _check(self, zone: str) -> None:
         if zone != ZONE:

@@ -1,12 +1,13 @@
 """Turns a snapshot's sites and forecasts into arrays: prices per site and slot, and the capacity left."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lowtide.policies.problem import EPSILON_S, FloatArray, Prices, SlotGrid
 from lowtide.policies.timeline import Timeline
+from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import GridForecast, JobView, Snapshot
 
@@ -51,16 +52,24 @@ def _prices(snapshot: Snapshot, grid: SlotGrid, forecasts: list[GridForecast | N
     price, error = np.zeros(shape), np.zeros(shape)
     known_until_s, may_shift = np.zeros(shape[0]), np.zeros(shape[0], dtype=np.bool_)
     groups: list[object] = []
+    differences: list[Difference | None] = []
     for i, (view, forecast) in enumerate(zip(snapshot.sites, forecasts, strict=True)):
         signal = None if forecast is None else forecast.provenance.get("signal")
         basis = None if forecast is None else forecast.provenance.get("basis")
         groups.append((signal, basis) if forecast is not None else ("unknown at", view.site.name))
+        differences.append(_dearer(forecast, view.site.pue))
         if forecast is not None:
             known = _resampled(forecast, snapshot, grid)
             price[i], error[i] = known.price * view.site.pue, known.error * view.site.pue
             known_until_s[i] = known.until_s
             may_shift[i] = forecast.may_shift and known.until_s > 0
-    return Prices(grid, price, error, known_until_s, may_shift, tuple(groups))
+    return Prices(grid, price, error, known_until_s, may_shift, tuple(groups), tuple(differences))
+
+
+def _dearer(forecast: GridForecast | None, pue: float) -> Difference | None:
+    if forecast is None or forecast.difference is None:
+        return None
+    return replace(forecast.difference, std_g_per_kwh=forecast.difference.std_g_per_kwh * pue)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,24 @@
 """Which grid data one decision rests on: the fallback ladder, pure.
 
-fresh_forecast, cached_forecast, own_forecast, static_average, blind: the first that is there is used, and
-recorded with the data's age. The last two never justify a delay.
+fresh_forecast, cached_forecast, own_forecast, static_average, blind: the first that is there and sound is used,
+corrected with what is known by then, and recorded with the data's age and what was wrong with better data. The last two
+never justify a delay.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from lowtide.scheduler.forecast.skill import DEFAULT, LeadErrors
+import numpy as np
+
+from lowtide.scheduler.forecast.bands import Bands, default_difference
+from lowtide.scheduler.forecast.correct import RAW, Outlook, corrected, outlook
+from lowtide.scheduler.forecast.faults import Fault, sound
+from lowtide.scheduler.forecast.learn import UNLEARNED, Learned, Skill
+from lowtide.scheduler.forecast.own import HORIZON, as_series, own_forecast
+from lowtide.scheduler.forecast.record import MEASURED, FloatArray, Issue, Record, record
 from lowtide.scheduler.model.plan import GridForecast
-from lowtide.scheduler.model.series import Point, PointKind, Series
+from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.units import S_PER_H, floor_to
 
 FRESH_S = 7200.0
@@ -18,11 +26,7 @@ FRESH_S = 7200.0
 FRESH_ISSUE_S = 86_400.0
 """Every source issues at least daily; an older issue is a frozen one, even when it was just fetched."""
 MAX_AGE_S = 172_800.0
-"""Beyond the longest lead whose error is known. Until then even an old issue beats our own: 27 against 44 g/kWh."""
-DAY = timedelta(days=1)
-MIN_HISTORY = 3 * DAY
-MIN_SAME_TIMES = 2
-OWN_HORIZON = DAY
+"""Beyond the longest lead whose error is known. Until then even an old issue, corrected, beats our own."""
 BLIND_G_PER_KWH = 0.0
 
 
@@ -40,7 +44,8 @@ class Rung(StrEnum):
 class GridKnowledge:
     """What is known about a zone when a decision is made; any of it may be missing.
 
-    ``errors`` are those of the provider's forecast: measured where there are pairs, else the default.
+    ``past`` is the record of issues (this forecast among them) and actuals, where it has been prepared; ``learned`` is
+    what it teaches.
     """
 
     zone: str
@@ -48,7 +53,8 @@ class GridKnowledge:
     history: Series | None = None
     static: Series | None = None
     trouble: str = ""
-    errors: LeadErrors = DEFAULT
+    past: Record | None = None
+    learned: Learned = UNLEARNED
 
 
 def forecast_for(known: GridKnowledge, now: datetime, slot_s: float) -> GridForecast:
@@ -60,109 +66,73 @@ def forecast_for(known: GridKnowledge, now: datetime, slot_s: float) -> GridFore
         slot_s: length of a slot in seconds.
 
     """
-    found = _provided(known, now, slot_s) or _own(known, now, slot_s)
-    if found is not None:
-        return found
-    if known.static is not None and known.static.points:
-        return _flat(known, known.static.points[0].g_per_kwh, Rung.STATIC_AVERAGE, now, slot_s)
-    return _flat(known, BLIND_G_PER_KWH, Rung.BLIND, now, slot_s)
+    found, faults = _provided(known, now, slot_s)
+    found = found or _own(known, now, slot_s)
+    if found is None and known.static is not None and known.static.points:
+        found = _flat(known, known.static.points[0].g_per_kwh, Rung.STATIC_AVERAGE, now, slot_s)
+    found = found or _flat(known, BLIND_G_PER_KWH, Rung.BLIND, now, slot_s)
+    told = [{"code": fault.code.value, "sentence": fault.sentence} for fault in faults]
+    return replace(found, provenance={**found.provenance, "faults": told})
 
 
-def _provided(known: GridKnowledge, now: datetime, slot_s: float) -> GridForecast | None:
-    series = known.forecast
-    if series is None:
-        return None
+def _provided(known: GridKnowledge, now: datetime, slot_s: float) -> tuple[GridForecast | None, tuple[Fault, ...]]:
+    """The provider's newest sound issue, corrected; and what is wrong with its newest."""
+    if known.forecast is None or not known.forecast.points:
+        return None, ()
+    past = known.past or _past(known.forecast, known.history, now)
+    at = past.slot_of(now)
+    issue, faults = sound(past, at)
+    if issue is None:
+        return None, faults
+    series = issue.series
     age_s = max(0.0, (now - (series.issued_at or series.fetched_at)).total_seconds())
-    if age_s > MAX_AGE_S:
-        return None
-    fetched_s = (now - series.fetched_at).total_seconds()
-    fresh = fetched_s < FRESH_S and age_s < FRESH_ISSUE_S
+    count = issue.first + len(issue.g_per_kwh) - at
+    if age_s > MAX_AGE_S or count <= 0:
+        return None, faults
+    fetched_s = (now - max(series.fetched_at, known.forecast.fetched_at)).total_seconds()
+    fresh = fetched_s < FRESH_S and age_s < FRESH_ISSUE_S and not faults
     rung = Rung.FRESH_FORECAST if fresh else Rung.CACHED_FORECAST
-    prices = _prices(series, now, slot_s)
-    mean = sum(prices) / max(1, len(prices))
-    # The error belongs to the lead since the issue, not since now.
-    errors = [known.errors.error_g_per_kwh(age_s + i * slot_s, mean) for i in range(len(prices))]
-    return _slots(known, series, rung, now, slot_s, prices=prices, errors=errors, age_s=age_s, basis=known.errors.basis)
+    seen = outlook(past, at, issue, count)
+    return _told(known, rung, seen, issue, past, now, slot_s, age_s), faults
+
+
+def _past(forecast: Series, history: Series | None, now: datetime) -> Record:
+    """A record of this one issue, known from now on; without actuals that compare with it, of nothing else."""
+    empty = replace(forecast, points=())
+    comparable = history if history is not None and history.key == forecast.key else empty
+    known = record((forecast,), comparable, now, forecast.step_s)
+    return replace(known, issues=tuple(replace(issue, known=known.slot_of(now)) for issue in known.issues))
+
+
+def _told(
+    known: GridKnowledge,
+    rung: Rung,
+    seen: Outlook,
+    issue: Issue,
+    past: Record,
+    now: datetime,
+    slot_s: float,
+    age_s: float,
+) -> GridForecast | None:
+    skill, at = known.learned.provided, past.slot_of(now)
+    how = skill.correction if seen.behind_h > 0 else RAW
+    series = as_series(corrected(seen, how, past.step_s), issue.series, past, at, now)
+    told = _slots(known, series, skill, rung, now, slot_s, age_s=age_s)
+    if told is None:
+        return None
+    facts = {"correction": how.basis, "fading_per_h": how.fading_per_h, "usual_weight": how.usual_weight}
+    return replace(told, provenance={**told.provenance, **facts})
 
 
 def _own(known: GridKnowledge, now: datetime, slot_s: float) -> GridForecast | None:
-    series = own_forecast(known.history, now) if known.history is not None else None
-    if series is None or known.history is None:
+    if known.history is None:
         return None
-    prices = _prices(series, now, slot_s)
-    errors = [own_error_g_per_kwh(known.history, now)] * len(prices)
-    age_s = (now - _measured(known.history, now)[-1].end).total_seconds()
-    return _slots(
-        known, series, Rung.OWN_FORECAST, now, slot_s, prices=prices, errors=errors, age_s=age_s, basis="measured"
-    )
-
-
-def own_forecast(history: Series, now: datetime) -> Series | None:
-    """Means of the same time of day over the history; None with less than three days of measured figures."""
-    measured = _measured(history, now)
-    if sum((p.end - p.start for p in measured), timedelta(0)) < MIN_HISTORY:
+    skill = known.learned.own
+    series = own_forecast(known.history, now, skill.correction)
+    if series is None:
         return None
-    step = timedelta(seconds=history.step_s)
-    by_time = _by_time_of_day(measured)
-    points: list[Point] = []
-    start = floor_to(now, step)
-    while start < now + OWN_HORIZON:
-        same = by_time.get(start.timestamp() % 86_400)
-        if same is None or len(same) < MIN_SAME_TIMES:
-            break
-        points.append(Point(start, start + step, sum(same) / len(same), PointKind.FORECAST))
-        start += step
-    if not points:
-        return None
-    return Series(
-        source=f"own forecast from {history.source}",
-        zone_requested=history.zone_requested,
-        zone_returned=history.zone_returned,
-        points=tuple(points),
-        step_s=history.step_s,
-        signal=history.signal,
-        basis=history.basis,
-        accounting=history.accounting,
-        fetched_at=now,
-        issued_at=now,
-        attribution=history.attribution,
-        notes=("mean of the same time of day",),
-    )
-
-
-def own_error_g_per_kwh(history: Series, now: datetime) -> float:
-    """Mean absolute error of the own forecast's shape: each day of the history told from its other days.
-
-    What a whole day lies above or below the others is left out: it cancels in the difference between two starts,
-    and a shift rests on nothing else. It does not grow with the lead. On Great Britain in March 2023 this told
-    22 g/kWh and 21 came; with the level of the day it would be 44, and hardly a shift would pass the guard.
-    """
-    measured = _measured(history, now)
-    by_time = _by_time_of_day(measured)
-    days: dict[int, list[float]] = {}
-    for point in measured:
-        same = by_time[point.start.timestamp() % 86_400]
-        if len(same) >= MIN_SAME_TIMES:
-            others = (sum(same) - point.g_per_kwh) / (len(same) - 1)
-            days.setdefault((now - point.end) // DAY, []).append(point.g_per_kwh - others)
-    errors = [abs(miss - sum(misses) / len(misses)) for misses in days.values() for miss in misses]
-    return sum(errors) / len(errors) if errors else 0.0
-
-
-def lead_error_g_per_kwh(lead_h: float, mean_g_per_kwh: float) -> float:
-    """Mean absolute error to expect of a forecast ``lead_h`` hours ahead, from the default table."""
-    return DEFAULT.error_g_per_kwh(lead_h * S_PER_H, mean_g_per_kwh)
-
-
-def _measured(history: Series, now: datetime) -> list[Point]:
-    return [p for p in history.points if p.kind in {PointKind.ACTUAL, PointKind.ESTIMATED} and p.end <= now]
-
-
-def _by_time_of_day(points: list[Point]) -> dict[float, list[float]]:
-    by_time: dict[float, list[float]] = {}
-    for point in points:
-        by_time.setdefault(point.start.timestamp() % 86_400, []).append(point.g_per_kwh)
-    return by_time
+    newest = max(p.end for p in known.history.points if p.kind in MEASURED and p.end <= now)
+    return _slots(known, series, skill, Rung.OWN_FORECAST, now, slot_s, age_s=(now - newest).total_seconds())
 
 
 def _prices(series: Series, now: datetime, slot_s: float) -> list[float]:
@@ -180,33 +150,48 @@ def _prices(series: Series, now: datetime, slot_s: float) -> list[float]:
 
 def _slots(
     known: GridKnowledge,
-    series: Series,
+    series: Series | None,
+    skill: Skill,
     rung: Rung,
     now: datetime,
     slot_s: float,
     *,
-    prices: list[float],
-    errors: list[float],
     age_s: float,
-    basis: str,
 ) -> GridForecast | None:
-    if not prices:
+    prices = [] if series is None else _prices(series, now, slot_s)
+    if series is None or not prices:
         return None
+    start = floor_to(now, timedelta(seconds=slot_s))
+    told = np.array(prices)
+    hours = ((start - now).total_seconds() + np.arange(1, len(told) + 1, dtype=np.float64) * slot_s) / S_PER_H
+    low, high = skill.bands.around(told, _leads(skill.bands, hours, age_s))
     return GridForecast(
         zone=known.zone,
         rung=rung,
         may_shift=True,
         age_s=age_s,
-        start=floor_to(now, timedelta(seconds=slot_s)),
+        start=start,
         step_s=slot_s,
         g_per_kwh=tuple(prices),
-        error_g_per_kwh=tuple(errors),
-        provenance={**_provenance(known, series, rung, age_s), "error_basis": basis},
+        error_g_per_kwh=tuple(skill.bands.errors(told, _leads(skill.bands, hours, age_s)).tolist()),
+        provenance={
+            **_provenance(known, series, rung, age_s),
+            "error_basis": skill.bands.basis,
+            "pairs": skill.moments,
+        },
+        difference=skill.difference or default_difference(skill.doubt * float(told.mean())),
+        p10=tuple(low.tolist()),
+        p90=tuple(high.tolist()),
     )
 
 
+def _leads(bands: Bands, hours: FloatArray, age_s: float) -> FloatArray:
+    """Leads to look errors up by: since now where they are calibrated so, else since the issue."""
+    return hours if bands.basis != "default" else hours + age_s / S_PER_H
+
+
 def _flat(known: GridKnowledge, g_per_kwh: float, rung: Rung, now: datetime, slot_s: float) -> GridForecast:
-    slots = int(OWN_HORIZON.total_seconds() // slot_s)
+    slots = int(HORIZON.total_seconds() // slot_s)
     series = known.static if rung == Rung.STATIC_AVERAGE else None
     return GridForecast(
         zone=known.zone,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.job import AttemptId, JobId, Resources, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.reason import Reason
@@ -16,7 +17,9 @@ class GridForecast:
 
     ``g_per_kwh[i]`` holds for the slot beginning at ``start + i * step_s``; the tuple may be shorter than
     the planning horizon, and past its end nothing may be promised. ``error_g_per_kwh[i]`` is the mean
-    absolute error expected at that lead. ``may_shift`` is false on the rungs that never justify a delay.
+    absolute error expected at that lead, ``difference`` how errors of its slots go together (None: not known).
+    ``p10`` and ``p90`` bound the 80 % band, empty where there is none. ``may_shift`` is false on the rungs that
+    never justify a delay.
     ``provenance`` (source, zone, signal, basis, issued_at, fetched_at, rung, ...) is stored with the decision.
     """
 
@@ -29,6 +32,9 @@ class GridForecast:
     g_per_kwh: tuple[float, ...]
     error_g_per_kwh: tuple[float, ...]
     provenance: dict[str, object] = field(default_factory=dict)
+    difference: Difference | None = None
+    p10: tuple[float, ...] = ()
+    p90: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

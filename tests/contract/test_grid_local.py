@@ -225,7 +225,7 @@ def test_an_issue_becomes_known_half_an_hour_after_its_slot_began_and_not_before
     assert after is not None
     assert before.issued_at == datetime(2023, 3, 14, 4, 0, tzinfo=UTC)
     assert after.issued_at == known
-    assert len(after.points) == 95
+    assert len(after.points) == 96
 
 
 def test_the_recording_of_the_gap_in_the_issues_goes_on_with_the_last_one() -> None:

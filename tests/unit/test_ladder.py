@@ -9,17 +9,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lowtide.connectors.grid.recorded import Recorded
+from lowtide.scheduler.forecast.bands import Band, Bands
 from lowtide.scheduler.forecast.ladder import (
     FRESH_ISSUE_S,
     FRESH_S,
     GridKnowledge,
     Rung,
     forecast_for,
-    lead_error_g_per_kwh,
-    own_error_g_per_kwh,
-    own_forecast,
 )
-from lowtide.scheduler.forecast.skill import DEFAULT, LEAD_ERROR_G_PER_KWH, LeadErrors, measure
+from lowtide.scheduler.forecast.learn import Learned, Skill
+from lowtide.scheduler.forecast.own import own_forecast
+from lowtide.scheduler.forecast.skill import LEAD_ERROR_G_PER_KWH
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -137,7 +137,7 @@ def test_the_decision_is_told_where_the_figures_come_from() -> None:
     assert told["error_basis"] == "default"
     own = forecast_for(replace(known, forecast=None), NOON + HOUR, SLOT_S).provenance
     assert own["source"] == "own forecast from test"
-    assert own["error_basis"] == "measured"
+    assert own["error_basis"] == "default"
 
 
 def test_the_blind_rung_names_no_source() -> None:
@@ -150,14 +150,6 @@ def test_an_older_issue_has_a_larger_error_for_the_same_slot() -> None:
     old = forecast_for(GridKnowledge("GB", a_series(NOON, 24, issued_at=NOON - 20 * HOUR)), NOON, SLOT_S)
     assert old.g_per_kwh == young.g_per_kwh
     assert all(o > y for o, y in zip(old.error_g_per_kwh, young.error_g_per_kwh, strict=True))
-
-
-def test_errors_never_shrink_with_the_lead() -> None:
-    errors = [lead_error_g_per_kwh(hours / 2, 128.3) for hours in range(120)]
-    assert errors == sorted(errors)
-    assert errors[0] == 13.1
-    assert errors[-1] == 27.0
-    assert lead_error_g_per_kwh(1, 2 * 128.3) == pytest.approx(26.2)
 
 
 def test_own_forecast_repeats_the_same_time_of_day() -> None:
@@ -189,23 +181,6 @@ def test_there_is_no_own_forecast_without_three_measured_days(history: Series) -
     assert rung_of(GridKnowledge("GB", history=history)) == Rung.BLIND
 
 
-def test_own_error_is_what_the_shape_of_each_day_differs_from_the_others() -> None:
-    assert own_error_g_per_kwh(a_history(4), NOON) == pytest.approx(0.0)
-    start = NOON - 4 * DAY
-    # Every other day the high half comes first: two of the three other days differ by 100, so the miss is 66.7.
-    turned = a_series(
-        start, 96, PointKind.ACTUAL, price=lambda i: 200.0 if (i % 24 < 12) == (i // 24 % 2 == 0) else 100.0
-    )
-    assert own_error_g_per_kwh(turned, NOON) == pytest.approx(200 / 3)
-    found = forecast_for(GridKnowledge("GB", history=turned), NOON, SLOT_S)
-    assert found.error_g_per_kwh == pytest.approx((200 / 3,) * 96)
-
-
-def test_a_dirty_day_among_clean_ones_is_no_error_of_the_shape() -> None:
-    level = a_series(NOON - 4 * DAY, 96, PointKind.ACTUAL, price=lambda i: 100.0 * (i // 24) + i % 24)
-    assert own_error_g_per_kwh(level, NOON) == pytest.approx(0.0)
-
-
 def test_own_forecast_says_how_old_its_newest_figure_is() -> None:
     found = forecast_for(GridKnowledge("GB", history=a_history(5)), NOON + 3 * HOUR, SLOT_S)
     assert found.age_s == 3 * 3600
@@ -213,36 +188,6 @@ def test_own_forecast_says_how_old_its_newest_figure_is() -> None:
 
 def test_the_same_knowledge_gives_the_same_forecast() -> None:
     assert forecast_for(EVERYTHING, NOON, SLOT_S) == forecast_for(EVERYTHING, NOON, SLOT_S)
-
-
-def test_measured_errors_replace_the_default_where_there_are_pairs_enough() -> None:
-    actual = a_series(NOON, 24 * 10, PointKind.ACTUAL, price=lambda _: 128.3)
-    issues = [a_series(NOON + i * HOUR, 13, price=lambda _: 128.3 + 5, issued_at=NOON + i * HOUR) for i in range(48)]
-    found = measure(issues, actual)
-    assert found.basis == "mixed"
-    assert found.pairs == 48 * 13
-    assert found.error_g_per_kwh(0, 128.3) == pytest.approx(5.0)
-    assert found.error_g_per_kwh(11 * 3600, 128.3) == pytest.approx(5.0)
-    assert found.error_g_per_kwh(30 * 3600, 128.3) == pytest.approx(25.8)
-
-
-def test_too_few_pairs_keep_the_default() -> None:
-    actual = a_series(NOON, 24, PointKind.ACTUAL)
-    assert measure([], actual) == DEFAULT
-    assert measure([a_series(NOON, 24, issued_at=NOON)], actual).basis == "default"
-
-
-def test_forecasts_are_judged_by_actuals_of_their_own_kind_only() -> None:
-    with pytest.raises(ValueError, match="cannot be judged"):
-        measure([a_series(NOON, 3, source="other")], a_series(NOON, 3, PointKind.ACTUAL))
-
-
-def test_given_errors_reach_the_decision() -> None:
-    errors = LeadErrors(((48, 10.0),), 100.0, "measured", 500)
-    flat = a_series(NOON, 24, price=lambda _: 50.0)
-    found = forecast_for(GridKnowledge("GB", flat, errors=errors), NOON, SLOT_S)
-    assert set(found.error_g_per_kwh) == {5.0}
-    assert found.provenance["error_basis"] == "measured"
 
 
 def recorded_issues() -> tuple[list[Series], Series]:
@@ -263,28 +208,25 @@ def recorded_issues() -> tuple[list[Series], Series]:
     return asyncio.run(gather())
 
 
+def test_what_was_learned_reaches_the_decision() -> None:
+    bands = Bands((Band(48.0, -0.1, 0.2),), "calibrated")
+    known = GridKnowledge("GB", a_series(NOON, 24, price=lambda _: 50.0), learned=Learned(Skill(bands=bands)))
+    found = forecast_for(known, NOON, SLOT_S)
+    assert set(found.p10) == {45.0}
+    assert set(found.p90) == {60.0}
+    assert found.provenance["error_basis"] == "calibrated"
+
+
 def test_the_default_errors_are_those_of_the_shipped_issues() -> None:
-    found = measure(*recorded_issues())
-    assert found.basis == "measured"
-    for (hours, default), (same_hours, error) in zip(LEAD_ERROR_G_PER_KWH, found.steps, strict=True):
-        assert hours == same_hours
+    issues, actual = recorded_issues()
+    found: dict[float, list[float]] = {hours: [] for hours, _ in LEAD_ERROR_G_PER_KWH}
+    for issue in issues:
+        for point in issue.points:
+            lead_h = (point.start - issue.fetched_at) / HOUR
+            came = actual.at(point.start)
+            if came is not None and 0 <= lead_h <= 48:
+                step = next(hours for hours in found if lead_h <= hours)
+                found[step].append(abs(point.g_per_kwh - came.g_per_kwh))
+    for hours, default in LEAD_ERROR_G_PER_KWH:
         # An issue counts from when it was surely known, up to half an hour after the source made it.
-        assert error == pytest.approx(default, rel=0.2)
-
-
-def test_on_the_shipped_days_the_own_error_is_what_came_and_an_old_issue_is_better() -> None:
-    _, actual = recorded_issues()
-    whole, shape, told = [], [], []
-    now = actual.points[0].start + 4 * DAY
-    while now < actual.points[-1].end - DAY:
-        history = actual.clip(now - 8 * DAY, now)
-        own = own_forecast(history, now)
-        assert own is not None
-        misses = [p.g_per_kwh - came.g_per_kwh for p in own.points if (came := actual.at(p.start)) is not None]
-        level = sum(misses) / len(misses)
-        whole.append(sum(map(abs, misses)) / len(misses))
-        shape.append(sum(abs(miss - level) for miss in misses) / len(misses))
-        told.append(own_error_g_per_kwh(history, now))
-        now += 8 * HOUR
-    assert sum(told) == pytest.approx(sum(shape), rel=0.15)
-    assert sum(whole) / len(whole) > LEAD_ERROR_G_PER_KWH[-1][1]
+        assert sum(found[hours]) / len(found[hours]) == pytest.approx(default, rel=0.2)

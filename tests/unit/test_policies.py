@@ -1,5 +1,6 @@
 """What each policy wants for one job when nothing stands in its way."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -14,6 +15,7 @@ from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.market import market
 from lowtide.scheduler.decide.registry import policy_for, policy_names
 from lowtide.scheduler.decide.triage import triage
+from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.plan import Action, Candidate, JobDecision
 from tests.builders import NOON, a_dip, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
@@ -146,12 +148,14 @@ def test_overlap_gives_the_shared_stretches() -> None:
 
 
 @pytest.mark.parametrize("site", ["home", "north"])
-def test_the_guard_over_all_windows_agrees_with_the_guard_on_each(site: str) -> None:
+@pytest.mark.parametrize("together", [None, Difference(30.0, 8 * 3600.0)], ids=["by slot", "together"])
+def test_the_guard_over_all_windows_agrees_with_the_guard_on_each(site: str, together: Difference | None) -> None:
     prices = [400.0 - i + 40.0 * ((i * 7) % 11 - 5) for i in range(192)]
     errors = [5.0 + i / 8 for i in range(192)]
     view = a_job_view(hours=5, patience_h=30, allowed_sites=("home", "north"))
     sites = [a_site_view(used_gpus=0 if site == "home" else 8), a_site_view(a_site("north", zone="SE"))]
     grid = [a_forecast(prices, errors=errors), a_forecast([0.9 * p for p in prices], errors=errors, zone="SE")]
+    grid = [replace(forecast, difference=together) for forecast in grid]
     snapshot = a_snapshot(view, sites=sites, forecasts=grid, now=NOON)
     here = market(snapshot)
     request = triage(snapshot, here)[1][0].request

@@ -1,0 +1,52 @@
+"""Our own forecast, where a source makes none or none that can be trusted: what is usual at that time of day. Pure."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from lowtide.scheduler.forecast.correct import DEFAULT_CORRECTION, Correction, from_history, outlook
+from lowtide.scheduler.forecast.record import MEASURED, FloatArray, Record, record
+from lowtide.scheduler.model.series import Point, PointKind, Series
+
+DAY = timedelta(days=1)
+MIN_HISTORY = 3 * DAY
+HORIZON = DAY
+
+
+def own_forecast(
+    history: Series, now: datetime, how: Correction = DEFAULT_CORRECTION, told: FloatArray | None = None
+) -> Series | None:
+    """The forecast of a day from the history alone; None with less than three days of measured figures.
+
+    Args:
+        history: what was measured; other kinds and what lies after ``now`` do not count.
+        now: aware UTC.
+        how: how fast the newest error fades.
+        told: figures by slot ahead from a model that does better than the usual ones; those are used instead.
+
+    """
+    measured = [p for p in history.points if p.kind in MEASURED and p.end <= now]
+    if sum((p.end - p.start for p in measured), timedelta(0)) < MIN_HISTORY:
+        return None
+    known = record((), history, now, history.step_s)
+    at, count = known.slot_of(now), round(HORIZON.total_seconds() / history.step_s)
+    values = from_history(outlook(known, at, None, count), how, known.step_s) if told is None else told[:count]
+    return as_series(values, history, known, at, now, source=f"own forecast from {history.source}")
+
+
+def as_series(
+    values: FloatArray, like: Series, known: Record, at: int, now: datetime, *, source: str | None = None
+) -> Series | None:
+    """Figures by slot from ``at`` on, up to the first that is not known, as a series like another one."""
+    gaps = np.flatnonzero(np.isnan(values))
+    reach = int(gaps[0]) if gaps.size else len(values)
+    points = tuple(
+        Point(known.moment(at + i), known.moment(at + i + 1), float(values[i]), PointKind.FORECAST)
+        for i in range(reach)
+    )
+    if not points:
+        return None
+    if source is None:
+        return replace(like, points=points, step_s=known.step_s)
+    return replace(like, points=points, step_s=known.step_s, source=source, fetched_at=now, issued_at=now)
