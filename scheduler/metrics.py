@@ -22,6 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, func, select, text
 
+from lowtide.scheduler.control import foresight_metrics as foresight
 from lowtide.scheduler.model.errors import StoreFailure
 from lowtide.scheduler.model.lifecycle import TERMINAL_JOB_STATES, JobState
 from lowtide.scheduler.model.plan import Action, Plan
@@ -195,6 +196,7 @@ class _Fleet(Collector):
                 estimated.add_metric([zone, series.source], 0 if point.kind == "actual" else 1)
         yield from (value, since, estimated)
         yield from self._forecasts(now)
+        yield from foresight.families(self._daemon.grid, now, self._daemon.settings.slot_s)
         yield from self._providers()
 
     def _forecasts(self, now: datetime) -> Iterator[Metric]:

@@ -325,8 +325,9 @@ class FakeService:
                 "start": iso(at),
                 "end": iso(at + timedelta(minutes=30)),
                 "g_per_kwh": 150.0 + 60.0 * ((at.hour - 3) % 24) / 24,
-                "low": 120.0,
-                "high": 240.0,
+                "p10": 120.0,
+                "p50": 150.0,
+                "p90": 240.0,
             }
             for at in half_hours
         ]
@@ -346,6 +347,9 @@ class FakeService:
             "issued_at": iso(NOW),
             "age_s": 1800.0,
             "attribution": "NESO, CC BY 4.0",
+            "faults": [],
+            "correction": "fitted",
+            "calibration": {"basis": "calibrated", "moments": 312},
             "actual": [
                 {"start": iso(NOW - timedelta(minutes=30)), "end": iso(NOW), "g_per_kwh": 190.0},
             ],

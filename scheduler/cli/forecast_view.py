@@ -13,8 +13,18 @@ CHART_WIDTH = 100
 MAX_CHART_WIDTH = 120
 CHART_HEIGHT = 18
 TICKS = 6
-RECORDED, AHEAD, WINDOW = "braille", "hd", "█"
-KEY = "       dotted: recorded    line: forecast    █ low-carbon window, at its mean"
+RECORDED, AHEAD, WINDOW, EDGE = "braille", "hd", "█", "·"
+CORRECTIONS = {
+    "default": "with the newest actual figures, by default weights",
+    "fitted": "with the newest actual figures, by weights that captured most so far",
+    "none": "not: correcting would not have paid, or nothing is known to correct with",
+}
+BANDS = {
+    "calibrated": "calibrated on what came",
+    "mixed": "calibrated on what came at some leads, else default errors, widened",
+    "default": "default errors, widened: there are too few past forecasts to calibrate on",
+}
+KEY = "       dotted: recorded    line: forecast    · 80 % band    █ low-carbon window, at its mean"
 
 
 def forecast_text(forecast: Json, zone: tzinfo | None = None) -> str:
@@ -36,6 +46,9 @@ def chart(forecast: Json, zone: tzinfo | None = None) -> str:
     figure.plot_size(min(terminal_width() or CHART_WIDTH, MAX_CHART_WIDTH), CHART_HEIGHT)
     for key, marker in (("actual", RECORDED), ("forecast", AHEAD)):
         _draw(figure, [(_hours(forecast, s["start"]), float(s["g_per_kwh"])) for s in forecast[key]], marker)
+    for edge in ("p10", "p90"):
+        known = [s for s in forecast["forecast"] if edge in s]
+        _draw(figure, [(_hours(forecast, s["start"]), float(s[edge])) for s in known], EDGE)
     for window in forecast["windows"]:
         ends = (_hours(forecast, window["start"]), _hours(forecast, window["end"]))
         _draw(figure, [(hour, float(window["mean_g_per_kwh"])) for hour in ends], WINDOW)
@@ -108,10 +121,20 @@ def source_text(forecast: Json) -> str:
             ("source", f"{forecast['source'] or 'none'}{f' ({kind})' if kind else ''}{age}"),
             ("quality", rung_words(forecast["rung"])),
             ("issued", _issued(forecast)),
+            ("corrected", CORRECTIONS.get(str(forecast.get("correction")), "")),
+            ("band", _band_words(forecast.get("calibration") or {})),
+            ("set aside", " ".join(str(fault["sentence"]) for fault in forecast.get("faults") or [])),
             ("trouble", forecast.get("trouble") or ""),
             ("data", (forecast.get("attribution") or "").removeprefix("Data: ")),
         ]
     )
+
+
+def _band_words(calibration: Json) -> str:
+    """What the 80 % band rests on."""
+    basis, moments = str(calibration.get("basis")), calibration.get("moments") or 0
+    words = BANDS.get(basis, "")
+    return f"{words}, from {moments} past forecasts" if words and basis != "default" else words
 
 
 def _issued(forecast: Json) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 
 import structlog
@@ -27,8 +28,9 @@ from lowtide.scheduler.decide.registry import check_policy
 from lowtide.scheduler.model.errors import BadInput, ClusterFailure
 from lowtide.scheduler.model.lifecycle import LIVE_ATTEMPT_STATES
 from lowtide.scheduler.model.plan import Plan
+from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.settings import Settings, SiteSettings
-from lowtide.scheduler.store import accounts
+from lowtide.scheduler.store import accounts, issues
 from lowtide.scheduler.store import tables as t
 from lowtide.scheduler.store.database import Database
 
@@ -115,7 +117,7 @@ class Daemon:
         )
         self._unseen = set(self.sites)
         self._useful, self._grid_asked = asyncio.Event(), asyncio.Event()
-        self._deciding = self._changing = False
+        self._deciding = self._changing = self._learning = False
 
     # ---- building ----
 
@@ -227,9 +229,38 @@ class Daemon:
                 settling.store_series(connection, series, now)
 
         await self.writer.run(keep)
+        await self._keep_issues()
         issued = {zone: state.forecast for zone, state in self.grid.zones.items()}
         if any(_issue(issued[zone]) != _issue(before[zone]) for zone in issued):
             self.loop.wake("grid")
+
+    async def _keep_issues(self) -> None:
+        """Note new issues, keep them, and learn from them beside everything else."""
+        foresight, now = self.grid.foresight, self.clock.now()
+        zones = {zone: state for zone, state in self.grid.zones.items() if state.forecast or state.actual}
+        new = [s for zone, state in zones.items() if (s := await self._noted(zone, state.forecast))]
+        if new:
+            await self.writer.run(partial(_store_issues, series=new, now=now))
+        for zone, state in zones.items():
+            await foresight.lay(zone, state.actual)
+        if not self._learning:
+            self._learning = True
+            self.background.once(self._learn(), "learn")
+
+    async def _noted(self, zone: str, forecast: Series | None) -> Series | None:
+        foresight = self.grid.foresight
+        if forecast is not None and foresight.of(zone).key != forecast.key:
+            stored = await self.writer.read(partial(issues.known, key=forecast.key))
+            foresight.remember(zone, forecast.key, stored)
+        return foresight.saw(zone, forecast)
+
+    async def _learn(self) -> None:
+        """Learn where an hour has passed; decisions go on with what was learned before."""
+        try:
+            for zone in self.grid.zones:
+                await self.grid.foresight.learn(zone)
+        finally:
+            self._learning = False
 
     async def _settle(self) -> None:
         """Price energy with what is recorded by now, and close the accounts of jobs that have ended."""
@@ -299,6 +330,12 @@ class Daemon:
 def _live_states(connection: Connection) -> list[str]:
     live = [state.value for state in LIVE_ATTEMPT_STATES]
     return list(connection.execute(select(t.attempt.c.state).where(t.attempt.c.state.in_(live))).scalars())
+
+
+def _store_issues(connection: Connection, series: list[Series], now: datetime) -> None:
+    for issued in series:
+        issues.keep(connection, issued, now)
+    issues.prune(connection, now)
 
 
 def _issue(series: object) -> object:

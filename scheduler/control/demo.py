@@ -34,9 +34,9 @@ from lowtide.scheduler.model.errors import StartFailure
 
 RATE = 450.0
 """1 s of the demo is 7.5 min of the grid: slow enough that starting a process is not what most of a job's time is."""
-START = datetime.fromisoformat("2023-03-28T12:15:00+00:00")
-"""Before an evening peak and a cleaner night: 139 g/kWh now, 164 at six, 110 from ten on. Every start from noon to
-one o'clock gives the same story, so that a slow machine does not change it."""
+START = datetime.fromisoformat("2023-03-25T14:10:00+00:00")
+"""Before an evening peak and a cleaner night: 63 g/kWh now, 186 at six, 104 at six in the morning. Every start from two
+to a quarter to three gives the same story, so that a slow machine does not change it."""
 GPUS, CPUS = 4, 6
 LIMIT_S = 170.0
 Json = dict[str, Any]

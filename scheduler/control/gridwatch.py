@@ -15,6 +15,7 @@ from lowtide.connectors.grid.reader import GridReader
 from lowtide.connectors.grid.shelf import Shelf, fingerprint_of
 from lowtide.connectors.grid.static import Static
 from lowtide.scheduler.control.clock import Clock
+from lowtide.scheduler.control.foresight import Foresight
 from lowtide.scheduler.control.probe import Probes, may_know
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.forecast.ladder import GridKnowledge, forecast_for
@@ -92,6 +93,7 @@ class GridWatch:
         self.zones: dict[str, ZoneState] = {}
         self._sites: list[SiteRuntime] = []
         self._probes = Probes()
+        self.foresight = Foresight(clock.now)
 
     def follow(self, sites: list[SiteRuntime]) -> None:
         """Choose a source for every site's zone: the one it names, else the first that may know the zone."""
@@ -153,7 +155,11 @@ class GridWatch:
     def _knowledge(self, state: ZoneState) -> GridKnowledge:
         reader = self.readers.get(state.source)
         history = state.actual if reader is None or _steers(reader.source) else None
-        return GridKnowledge(state.zone, state.forecast, history, state.static, state.trouble)
+        seen = self.foresight.of(state.zone)
+        past = seen.past if state.forecast is not None and seen.past is not None and seen.past.issues else None
+        return GridKnowledge(
+            state.zone, state.forecast, history, state.static, state.trouble, past, learned=seen.learned
+        )
 
     def actuals(self) -> dict[str, Series]:
         """Recorded intensity by zone; a yearly average where the zone has no other source."""

@@ -6,8 +6,6 @@ from lowtide.scheduler.model.plan import GridForecast
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.report.shape import Json, stamp
 
-BAND = 1.6
-"""Half-width of an 80 % band in mean absolute errors, for errors that are normal: 1.2816 / 0.7979."""
 BEST_WINDOWS = 3
 
 
@@ -26,12 +24,11 @@ def outlook(
     """
     until = now + timedelta(hours=hours)
     step = timedelta(seconds=price.step_s)
-    slots = [
-        (price.start + i * step, g, e)
-        for i, (g, e) in enumerate(zip(price.g_per_kwh, price.error_g_per_kwh, strict=True))
-    ]
+    slots = [(price.start + i * step, g) for i, g in enumerate(price.g_per_kwh)]
+    bands = price.p10 or price.g_per_kwh, price.p90 or price.g_per_kwh
     blind = price.rung == "blind"
-    ahead = [] if blind else [_slot(s, step, g, e) for s, g, e in slots if s < until]
+    banded = zip(slots, *bands, strict=True)
+    ahead = [] if blind else [_slot(s, step, (low, g, high)) for (s, g), low, high in banded if s < until]
     told = dict(price.provenance)
     return {
         "zone": price.zone,
@@ -44,22 +41,27 @@ def outlook(
         "age_s": price.age_s,
         "attribution": told.get("attribution") or None,
         "trouble": told.get("trouble") or None,
+        "faults": told.get("faults") or [],
+        "correction": told.get("correction"),
+        "calibration": {"basis": told.get("error_basis"), "moments": told.get("pairs")},
         "actual": [
             {"start": stamp(p.start), "end": stamp(p.end), "g_per_kwh": p.g_per_kwh}
             for p in (actual.points if actual else ())
         ],
         "forecast": ahead,
-        "windows": _windows([(s, g) for s, g, _ in slots if s < until], step, duration_s) if price.may_shift else [],
+        "windows": _windows([(s, g) for s, g in slots if s < until], step, duration_s) if price.may_shift else [],
     }
 
 
-def _slot(start: datetime, step: timedelta, g: float, error: float) -> Json:
+def _slot(start: datetime, step: timedelta, figures: tuple[float, float, float]) -> Json:
+    p10, g, p90 = (round(figure, 1) for figure in figures)
     return {
         "start": stamp(start),
         "end": stamp(start + step),
-        "g_per_kwh": round(g, 1),
-        "low": round(max(0.0, g - BAND * error), 1),
-        "high": round(g + BAND * error, 1),
+        "g_per_kwh": g,
+        "p10": p10,
+        "p50": g,
+        "p90": p90,
     }
 
 

@@ -6,6 +6,7 @@ event      one row per transition (INV-03); append-only
 plan, decision   what was considered, chosen and why, on which grid data
 energy, emission, baseline   the ledger; append-only
 intensity  the grid figures that the ledger was priced with
+issue      forecasts as they were issued, for two weeks
 site, meta what the configuration said at the last start; facts about the data directory
 """
 
@@ -278,6 +279,22 @@ intensity = Table(
     CheckConstraint("g_per_kwh >= 0 AND g_per_kwh <= 5000", name="inv12_sane_intensity"),
 )
 
+issue = Table(
+    "issue",
+    metadata,
+    Column("source", String, nullable=False),
+    Column("zone", String, nullable=False),
+    Column("signal", String, nullable=False),
+    Column("basis", String, nullable=False),
+    Column("accounting", String, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+    Column("issued_at", Moment),
+    Column("start_at", Moment, nullable=False),
+    Column("step_s", Float, nullable=False),
+    Column("g_per_kwh", JSON, nullable=False),
+    PrimaryKeyConstraint("source", "zone", "signal", "basis", "accounting", "seen_at"),
+)
+
 APPEND_ONLY = ("event", "decision", "energy", "emission", "baseline", "intensity")
 
 
@@ -322,4 +339,8 @@ BEGIN SELECT RAISE(ABORT, 'INV-05 the job has ended'); END""",
             f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END"
             for verb in ("UPDATE", "DELETE")
         ]
+    # issues are dropped when they are old, and never changed
+    guards.append(
+        "CREATE TRIGGER issue_no_update BEFORE UPDATE ON issue BEGIN SELECT RAISE(ABORT, 'issue is append-only'); END"
+    )
     return guards

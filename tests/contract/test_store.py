@@ -1,6 +1,8 @@
 """One conformance suite for every database: SQLite now; PostgreSQL joins by one more parameter of ``database``."""
 
+import importlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +20,8 @@ from lowtide.scheduler.model.lifecycle import (
     JobState,
 )
 from lowtide.scheduler.model.reason import Reason, ReasonCode
-from lowtide.scheduler.store import accounts, attempts, jobs, plans
+from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
+from lowtide.scheduler.store import accounts, attempts, issues, jobs, plans
 from lowtide.scheduler.store import tables as t
 from lowtide.scheduler.store.database import HEAD, Database
 from lowtide.scheduler.store.guards_0001 import SQLITE_GUARDS
@@ -292,8 +295,11 @@ def test_the_migrations_give_the_schema_of_the_tables(database: Database) -> Non
         assert compare_metadata(MigrationContext.configure(connection), t.metadata) == []
 
 
+_issues = importlib.import_module("lowtide.scheduler.store.migrations.versions.0002_issues")
+
+
 def test_the_released_guards_are_those_of_the_tables() -> None:
-    assert list(SQLITE_GUARDS) == t.sqlite_guards()
+    assert [*SQLITE_GUARDS, _issues.GUARD] == t.sqlite_guards()
 
 
 def test_a_full_disk_refuses_the_submission_says_so_and_loses_nothing(database: Database) -> None:
@@ -309,3 +315,40 @@ def test_a_full_disk_refuses_the_submission_says_so_and_loses_nothing(database: 
     put(database, many[0])
     with database.read() as connection:
         assert [row["id"] for row in jobs.open_jobs(connection)] == ["kept-1", "late-0"]
+
+
+def an_issue(seen_at: datetime, *, issued_at: datetime | None = None) -> Series:
+    half_hour = timedelta(minutes=30)
+    points = tuple(
+        Point(NOW + i * half_hour, NOW + (i + 1) * half_hour, 100.0 + i, PointKind.FORECAST) for i in range(96)
+    )
+    meaning = (Signal.AVERAGE, Basis.DIRECT, Accounting.CONSUMPTION)
+    return Series("neso", "GB", "GB", points, 1800.0, *meaning, seen_at, issued_at)
+
+
+def test_issues_come_back_as_they_were_first_seen(database: Database) -> None:
+    told = [an_issue(NOW, issued_at=NOW - timedelta(minutes=9)), an_issue(NOW + timedelta(hours=6))]
+    with database.write() as connection:
+        for series in told:
+            assert issues.keep(connection, series, series.fetched_at)
+            assert issues.keep(connection, series, series.fetched_at)
+    with database.read() as connection:
+        assert issues.known(connection, told[0].key) == told
+
+
+def test_an_issue_is_never_changed_and_is_dropped_when_it_is_old(database: Database) -> None:
+    with database.write() as connection:
+        issues.keep(connection, an_issue(NOW), NOW)
+    with pytest.raises(Conflict, match="append-only"), database.write() as connection:
+        connection.execute(update(t.issue).values(step_s=900.0))
+    with database.write() as connection:
+        issues.prune(connection, NOW + issues.KEPT)
+        assert len(issues.known(connection, an_issue(NOW).key)) == 1
+        issues.prune(connection, NOW + issues.KEPT + timedelta(seconds=1))
+        assert issues.known(connection, an_issue(NOW).key) == []
+
+
+def test_a_forecast_with_gaps_is_not_kept(database: Database) -> None:
+    whole = an_issue(NOW)
+    with database.write() as connection:
+        assert not issues.keep(connection, replace(whole, points=whole.points[:3] + whole.points[4:]), NOW)

@@ -210,6 +210,22 @@ def test_a_zone_without_figures_says_what_that_means() -> None:
     assert "source   none" in text
 
 
+def test_the_source_line_says_how_the_forecast_was_corrected_and_what_its_band_rests_on() -> None:
+    calibration = {"basis": "calibrated", "moments": 312}
+    text = forecast_view.source_text(a_forecast(correction="fitted", calibration=calibration))
+    assert "captured most so far" in text
+    assert "calibrated on what came, from 312 past forecasts" in text
+    young = forecast_view.source_text(a_forecast(correction="default", calibration={"basis": "default"}))
+    assert "too few past forecasts" in young
+
+
+def test_a_faulty_forecast_is_named_with_what_is_wrong() -> None:
+    frozen = {"code": "frozen", "sentence": "the issue repeats that of 2023-03-23 20:30 UTC unchanged."}
+    text = forecast_view.source_text(a_forecast(faults=[frozen]))
+    assert "set aside" in text
+    assert "repeats that of 2023-03-23" in text
+
+
 def test_a_chart_of_a_single_point_is_drawn() -> None:
     point = a_forecast()["forecast"][:1]
     assert "GB" in forecast_view.chart(a_forecast(forecast=point, windows=[]))
