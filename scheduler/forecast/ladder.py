@@ -128,7 +128,10 @@ def _own(known: GridKnowledge, now: datetime, slot_s: float) -> GridForecast | N
     if known.history is None:
         return None
     skill = known.learned.own
-    series = own_forecast(known.history, now, skill.correction)
+    better = known.learned.boosted
+    same_steps = better is not None and better.step_s == known.history.step_s
+    told = better.from_moment(now) if better is not None and same_steps else None
+    series = own_forecast(known.history, now, skill.correction, told)
     if series is None:
         return None
     newest = max(p.end for p in known.history.points if p.kind in MEASURED and p.end <= now)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowtide.scheduler.forecast.bands import Bands, calibrated, default_bands, difference
+from lowtide.scheduler.forecast.boost import Boosted, boosted
 from lowtide.scheduler.forecast.correct import DEFAULT_CORRECTION, RAW, Correction
 from lowtide.scheduler.forecast.fit import captured, fitted
 from lowtide.scheduler.forecast.pairs import Pairs, pairs
@@ -47,10 +48,11 @@ OWN = Skill(bands=default_bands(OWN_DOUBT), doubt=OWN_DOUBT)
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """The skill of the provider's corrected forecast, and of our own."""
+    """The skill of the provider's corrected forecast and of our own, and what boosting tells where that is better."""
 
     provided: Skill = PROVIDED
     own: Skill = OWN
+    boosted: Boosted | None = None
 
 
 UNLEARNED = Learned()
@@ -67,7 +69,11 @@ def learn(known: Record, until: int) -> Learned:
     if not alone.at:
         return Learned(provided)
     told = alone.told(DEFAULT_CORRECTION, own=True)
-    return Learned(provided, _skill(alone, told, DEFAULT_CORRECTION, told))
+    better = None if known.issues else boosted(known, alone, told)
+    if better is None:
+        return Learned(provided, _skill(alone, told, DEFAULT_CORRECTION, told))
+    usual = told[-len(better.judged.at) :]
+    return Learned(provided, _skill(better.judged, better.told, DEFAULT_CORRECTION, usual), better)
 
 
 def _skill(found: Pairs, told: FloatArray, how: Correction, raw: FloatArray) -> Skill:
