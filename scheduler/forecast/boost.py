@@ -15,6 +15,7 @@ from lowtide.scheduler.forecast.correct import DEFAULT_CORRECTION, from_history,
 from lowtide.scheduler.forecast.fit import captured
 from lowtide.scheduler.forecast.pairs import Pairs
 from lowtide.scheduler.forecast.record import FloatArray, IntArray, Record
+from lowtide.scheduler.model.series import MAX_G_PER_KWH
 
 LEARNED_SHARE = 0.7
 """Moments to learn from; what comes after them judges."""
@@ -112,5 +113,5 @@ def _lessons(found: Pairs, traits: FloatArray, usual: FloatArray, until: int) ->
 
 def _told(predict: Predict, traits: FloatArray, usual: FloatArray) -> FloatArray:
     flat = predict(traits.reshape(-1, traits.shape[-1])).reshape(usual.shape)
-    told: FloatArray = np.maximum(usual + flat, 0.0)
+    told: FloatArray = np.clip(usual + flat, 0.0, MAX_G_PER_KWH)
     return told

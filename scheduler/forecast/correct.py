@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowtide.scheduler.forecast.record import FloatArray, Issue, Record
+from lowtide.scheduler.model.series import MAX_G_PER_KWH
 from lowtide.scheduler.model.units import S_PER_H
 
 RECENCY = 0.6
@@ -125,7 +126,7 @@ def corrected(seen: Outlook, how: Correction, step_s: float) -> FloatArray:
     fading = how.fading_per_h ** np.maximum(hours - step_s / S_PER_H, 0.0) if how.fading_per_h > 0 else 0.0 * hours
     weight = how.usual_weight * seen.usual_share
     blend = (1 - weight) * seen.given + np.where(weight > 0, weight * np.nan_to_num(seen.usual), 0.0)
-    told: FloatArray = np.maximum(blend + seen.error * fading, 0.0)
+    told: FloatArray = np.clip(blend + seen.error * fading, 0.0, MAX_G_PER_KWH)
     return told
 
 
@@ -133,5 +134,5 @@ def from_history(seen: Outlook, how: Correction, step_s: float) -> FloatArray:
     """The forecast of the last days alone, its newest error fading."""
     hours = seen.behind_h + np.arange(len(seen.usual)) * step_s / S_PER_H
     fading = how.fading_per_h ** np.maximum(hours - step_s / S_PER_H, 0.0)
-    told: FloatArray = np.maximum(seen.usual + seen.usual_error * fading, 0.0)
+    told: FloatArray = np.clip(seen.usual + seen.usual_error * fading, 0.0, MAX_G_PER_KWH)
     return told
