@@ -27,6 +27,8 @@ from lowtide.scheduler.settings import GridSettings
 log = structlog.get_logger()
 GROUP = "lowtide.grid_sources"
 HISTORY = timedelta(days=8)
+KEPT = timedelta(days=16)
+"""Actuals stay in memory for as long as issues are compared with them."""
 NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,63}", re.ASCII)
 """It names a folder, and stands before the slash in the source of a series."""
 LOCAL = frozenset({"file", "recorded", "static"})
@@ -133,7 +135,7 @@ class GridWatch:
         state.forecast = await self._quietly(reader, state, "forecast")
         fresh = await self._quietly(reader, state, "actual")
         if fresh is not None:
-            state.actual = _joined(state.actual, fresh, self._clock.now() - HISTORY)
+            state.actual = _joined(state.actual, fresh, self._clock.now() - KEPT)
         return fresh
 
     async def _quietly(self, reader: GridReader, state: ZoneState, operation: str) -> Series | None:

@@ -79,18 +79,10 @@ def outlook(known: Record, at: int, issue: Issue | None, count: int, delay: int 
     if newest < 0 or behind_h * S_PER_H > NEWEST_MAX_AGE_S + known.step_s:
         return Outlook(given, usual, share, 0.0, 0.0, 0.0)
     came = float(known.actual[newest])
-    told = np.nan if issue is None else _told(known, at, issue, newest)
+    # an issue that begins after the newest known slot has shown no error yet, and those of others are not its own
+    told = np.nan if issue is None else float(issue.over(newest, newest + 1)[0])
     before, _ = usual_at(known, newest, newest, newest + 1)
     return Outlook(given, usual, share, _or_zero(came - told), _or_zero(came - float(before[0])), behind_h)
-
-
-def _told(known: Record, at: int, issue: Issue, slot: int) -> float:
-    """What was forecast for a past slot: by the issue itself, else by the newest earlier one that reached it."""
-    for candidate in (issue, *reversed([i for i in known.known_at(at) if i is not issue and i.known <= issue.known])):
-        value = float(candidate.over(slot, slot + 1)[0])
-        if not np.isnan(value):
-            return value
-    return np.nan
 
 
 def _or_zero(value: float) -> float:

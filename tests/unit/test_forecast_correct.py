@@ -63,6 +63,12 @@ def test_an_error_of_this_morning_says_nothing_of_tonight() -> None:
     assert outlook(replace(found, actual=late), at, found.issues[-1], 4).error == 0.0
 
 
+def test_an_issue_that_has_shown_no_error_yet_gets_none_of_another() -> None:
+    found, at = known(forecast_off=30.0)
+    young = replace(found.issues[0], first=at, g_per_kwh=found.issues[0].g_per_kwh[at - found.issues[0].first :])
+    assert outlook(replace(found, issues=(*found.issues, young)), at, young, 4).error == 0.0
+
+
 def test_the_last_days_alone_make_a_forecast() -> None:
     found, at = known()
     prices = from_history(outlook(found, at, None, 24), DEFAULT_CORRECTION, found.step_s)
