@@ -23,7 +23,9 @@ REACH = timedelta(days=15)
 """How far back pairs count: grids change with the season, and two weeks hold some hundreds of pairs at each lead."""
 MEASURED = frozenset({PointKind.ACTUAL, PointKind.ESTIMATED})
 WHOLE = 1 - 1e-9
-"""A slot is known when points cover all of it; less is rounding of the sums."""
+"""A slot is measured when points cover all of it; less is rounding of the sums."""
+PARTLY = 1e-6
+"""A slot is foretold when any of it is: issues of some makers begin within a slot, with the minute of asking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,11 @@ def _issue(series: Series, start: datetime, step_s: float) -> Issue:
     end = math.ceil((series.points[-1].end - start).total_seconds() / step_s)
     known = math.ceil((series.fetched_at - start).total_seconds() / step_s)
     begin = start + timedelta(seconds=first * step_s)
-    return Issue(known, first, sampled(series, begin, step_s, end - first), series)
+    return Issue(known, first, sampled(series, begin, step_s, end - first, PARTLY), series)
 
 
-def sampled(series: Series, start: datetime, step_s: float, count: int) -> FloatArray:
-    """Time-weighted means over ``count`` slots from ``start``; NaN where points do not cover a whole slot."""
+def sampled(series: Series, start: datetime, step_s: float, count: int, least: float = WHOLE) -> FloatArray:
+    """Time-weighted means over ``count`` slots from ``start``; NaN where points cover less than a share of a slot."""
     if not series.points or count <= 0:
         return np.full(max(0, count), np.nan)
     edges = _edges(series.points, start)
@@ -120,7 +122,8 @@ def sampled(series: Series, start: datetime, step_s: float, count: int) -> Float
     slots = np.arange(count + 1) * step_s
     covered = np.diff(np.interp(slots, edges, np.concatenate(([0.0], np.cumsum(inside * widths)))))
     total = np.diff(np.interp(slots, edges, np.concatenate(([0.0], np.cumsum(weight * widths)))))
-    return np.where(covered >= WHOLE * step_s, total / step_s, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(covered >= least * step_s, total / covered, np.nan)
 
 
 def _edges(points: Sequence[Point], start: datetime) -> FloatArray:

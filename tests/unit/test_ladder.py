@@ -114,6 +114,13 @@ def test_prices_are_means_by_slot_from_the_slot_that_holds_now() -> None:
     assert two_hours.g_per_kwh == pytest.approx(((0.5 * 100 + 101) / 1.5, 102.5))
 
 
+def test_an_issue_that_begins_within_a_slot_prices_it() -> None:
+    begun = a_series(NOON + timedelta(minutes=4), 24, fetched_at=NOON + timedelta(minutes=4))
+    found = forecast_for(GridKnowledge("GB", begun), NOON + timedelta(minutes=5), SLOT_S)
+    assert found.rung == Rung.FRESH_FORECAST
+    assert found.g_per_kwh[0] == pytest.approx(100.0)
+
+
 def test_prices_end_at_the_first_gap() -> None:
     whole = a_series(NOON, 10)
     gap = replace(whole, points=whole.points[:3] + whole.points[4:])
