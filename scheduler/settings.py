@@ -93,7 +93,8 @@ class QueueSettings(_Strict):
     urgency: Urgency = Urgency.NORMAL
     patience_s: Annotated[float, Field(ge=0, le=30 * 86_400)] = 24 * 3600.0
     min_savings: Annotated[float, Field(ge=0, le=1)] = 0.02
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.8
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.6
+    """0.5 goes by the expected saving alone; each step of surety gives up a part of it (docs/decisions/0012)."""
     max_suspensions: Annotated[int, Field(ge=0)] = 3
     min_run_s: Annotated[float, Field(ge=0)] = 1800.0
     switch_cost_s: Annotated[float, Field(ge=0)] = 120.0

@@ -43,10 +43,11 @@ class RealDaemon:
         self._config.write_text(yaml.safe_dump({"port": 0, "tick_s": 1.0, "poll_s": 0.3, **settings}))
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, wait: bool = True) -> "RealDaemon":
+    def start(self, *flags: str, wait: bool = True) -> "RealDaemon":
         (self.data_dir / "daemon.json").unlink(missing_ok=True)
         module = "lowtide.scheduler.control.daemon"
         command = [sys.executable, "-m", module, "--data-dir", str(self.data_dir), "--config", str(self._config)]
+        command += flags
         with (self.data_dir / "out.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=dict(os.environ))
         if wait:

@@ -22,6 +22,7 @@ from lowtide.scheduler.forecast.ladder import GridKnowledge, forecast_for
 from lowtide.scheduler.model.errors import BadInput, GridFailure
 from lowtide.scheduler.model.plan import GridForecast
 from lowtide.scheduler.model.series import GridSource, Series
+from lowtide.scheduler.model.units import floor_to
 from lowtide.scheduler.settings import GridSettings
 
 log = structlog.get_logger()
@@ -66,6 +67,21 @@ class ZoneState:
     trouble: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """What a forecast was made of."""
+
+    known: GridKnowledge
+    slot: datetime
+    slot_s: float
+
+    def is_that_of(self, other: "_Basis") -> bool:
+        """Whether the other one is the very same: series are compared by identity, there are thousands of points."""
+        mine, theirs = self.known, other.known
+        same = all(getattr(mine, n) is getattr(theirs, n) for n in GridKnowledge.__slots__ if n != "trouble")
+        return same and (mine.trouble, self.slot, self.slot_s) == (theirs.trouble, other.slot, other.slot_s)
+
+
 class GridWatch:
     """Refreshes every zone in use; answers from memory."""
 
@@ -96,6 +112,7 @@ class GridWatch:
         self._sites: list[SiteRuntime] = []
         self._probes = Probes()
         self.foresight = Foresight(clock.now)
+        self._told: dict[str, tuple[_Basis, GridForecast]] = {}
 
     def follow(self, sites: list[SiteRuntime]) -> None:
         """Choose a source for every site's zone: the one it names, else the first that may know the zone."""
@@ -150,9 +167,26 @@ class GridWatch:
                 log.info("grid_trouble", zone=state.zone, source=state.source, why=failure.message)
             return None
 
+    async def price(self, now: datetime, slot_s: float) -> dict[str, GridForecast]:
+        """The prices for one decision; what they are made of is taken here, and they are made beside the loop."""
+        return await asyncio.to_thread(self._priced, self._known(), now, slot_s)
+
     def forecasts(self, now: datetime, slot_s: float) -> dict[str, GridForecast]:
-        """The prices for one decision, from the highest rung of the ladder per zone."""
-        return {zone: forecast_for(self._knowledge(state), now, slot_s) for zone, state in self.zones.items()}
+        """Prices by slot from the highest rung of the ladder per zone; made anew per slot and with new knowledge."""
+        return self._priced(self._known(), now, slot_s)
+
+    def _known(self) -> list[GridKnowledge]:
+        return [self._knowledge(state) for state in self.zones.values()]
+
+    def _priced(self, zones: list[GridKnowledge], now: datetime, slot_s: float) -> dict[str, GridForecast]:
+        return {known.zone: self._price_of(known, now, slot_s) for known in zones}
+
+    def _price_of(self, known: GridKnowledge, now: datetime, slot_s: float) -> GridForecast:
+        basis = _Basis(known, floor_to(now, timedelta(seconds=slot_s)), slot_s)
+        kept = self._told.get(known.zone)
+        if kept is None or not kept[0].is_that_of(basis):
+            kept = self._told[known.zone] = (basis, forecast_for(known, now, slot_s))
+        return kept[1]
 
     def _knowledge(self, state: ZoneState) -> GridKnowledge:
         reader = self.readers.get(state.source)

@@ -136,7 +136,7 @@ class Loop:
         """Observe, decide, apply once."""
         begun = time.perf_counter()
         now = self._clock.now()
-        forecasts = self._grid.forecasts(now, self._settings.slot_s)
+        forecasts = await self._grid.price(now, self._settings.slot_s)
         sites = list(self._sites.values())
         snapshot, rows = await self._writer.read(
             lambda c: self._observer.snapshot(c, now=now, sites=sites, forecasts=forecasts)

@@ -200,7 +200,7 @@ class Service:
 
     async def _snapshot(self) -> Snapshot:
         now = self._clock.now()
-        forecasts = self._grid.forecasts(now, self._settings.slot_s)
+        forecasts = await self._grid.price(now, self._settings.slot_s)
         shot, _ = await self._writer.read(
             lambda c: self._observer.snapshot(c, now=now, sites=list(self._sites.values()), forecasts=forecasts)
         )
@@ -396,7 +396,7 @@ class Service:
             message = f"zone {zone!r} is not in use; the zones are: {', '.join(zones)}."
             raise NotFound(message, fix="Choose one of them.")
         now = self._clock.now()
-        price = self._grid.forecasts(now, self._settings.slot_s)[state.zone]
+        price = (await self._grid.price(now, self._settings.slot_s))[state.zone]
         actual = state.actual.clip(now - timedelta(hours=hours / 2), now) if state.actual else None
         return outlook(price, actual, now=now, hours=hours, duration_s=duration_s)
 

@@ -38,7 +38,7 @@ class Queue:
         patience_s: how long work may slip when the job says nothing.
         min_savings: smallest expected saving that justifies a shift, as a fraction of the emissions
             of running at once, in [0, 1].
-        confidence: how sure the guard must be that a shift saves at all, in (0.5, 1).
+        confidence: how sure the guard must be that a shift saves at all, in [0.5, 1).
         max_suspensions: per job.
         min_run_s: a job runs at least this long between two suspensions.
         switch_cost_s: run time lost to one suspension and resume (checkpoint, restart).
@@ -53,7 +53,7 @@ class Queue:
     urgency: Urgency = Urgency.NORMAL
     patience_s: float = 24 * 3600.0
     min_savings: float = 0.02
-    confidence: float = 0.8
+    confidence: float = 0.6
     max_suspensions: int = 3
     min_run_s: float = 1800.0
     switch_cost_s: float = 120.0

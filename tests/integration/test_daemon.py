@@ -186,6 +186,23 @@ def test_a_cluster_that_does_not_answer_keeps_jobs_waiting_with_the_reason(tmp_p
     daemon.stop()
 
 
+def test_forecasts_that_were_seen_are_learned_from_also_after_a_kill(tmp_path: Path) -> None:
+    site = {"name": "lab", "address": "http://127.0.0.1:9", "gpus": 1, "cpus": 1, "zone": "GB", "grid": "recorded"}
+    daemon = RealDaemon(tmp_path / "data", {"sites": [site]})
+
+    def moments() -> int:
+        found: int | None = daemon.ask("GET", "/v1/forecast?zone=GB")[1]["calibration"]["moments"]
+        return found or 0
+
+    daemon.start("--clock-start", "2023-03-17T12:00:00+00:00", "--clock-rate", "20000", wait=False).await_open()
+    until(lambda: moments() > 24, "a day of forecasts whose outcome is known")
+    now = daemon.health()["now"]
+    daemon.kill()
+    daemon.start("--clock-start", now, "--clock-rate", "1", wait=False).await_open()
+    until(lambda: moments() > 24, "what was known before")
+    daemon.stop()
+
+
 @pytest.mark.parametrize(
     ("body", "status", "word"),
     [
