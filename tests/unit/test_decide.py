@@ -119,7 +119,8 @@ def test_a_running_clinical_job_is_never_suspended() -> None:
 
 def test_a_saving_within_the_doubt_does_not_delay() -> None:
     doubtful = a_forecast(a_dip(low=280), errors=40.0)
-    decision = only(a_snapshot(a_job_view(hours=2), forecasts=[doubtful]))
+    snapshot = a_snapshot(a_job_view(hours=2), forecasts=[doubtful], queues=[a_queue(confidence=0.8)])
+    decision = only(snapshot)
     assert (decision.action, decision.reason.code) == (Action.START, ReasonCode.NO_GAIN)
     # 40 g/kWh on 0.6 kWh in each of two windows apart, as standard deviations
     assert decision.doubt_g == pytest.approx(1.2533 * 24 * 2**0.5, rel=1e-3)
