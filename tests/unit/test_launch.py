@@ -26,9 +26,14 @@ def test_inv02_a_lease_is_asked_for_wherever_the_daemon_cannot_look_for_processe
 
 
 def test_inv02_a_fence_that_is_not_well_above_the_lease_is_refused() -> None:
-    SiteSettings(name="lab", lease_s=10, fence_s=20)
+    SiteSettings(name="lab", address="http://lab:8265", lease_s=10, fence_s=20)
     with pytest.raises(ValidationError, match="fence_s is 100, expected at least twice lease_s \\(60\\)"):
-        SiteSettings(name="lab", fence_s=100)
+        SiteSettings(name="lab", address="http://lab:8265", fence_s=100)
+
+
+def test_a_local_site_is_not_held_to_a_fence_that_it_does_not_have(tmp_path: Path) -> None:
+    site = SiteSettings(name="lab", lease_s=60, fence_s=1)
+    assert Settings(data_dir=tmp_path, sites=(site,), sample_s=45).sites == (site,)
 
 
 def test_inv02_a_fence_within_which_a_living_runner_need_not_be_heard_is_refused(tmp_path: Path) -> None:
