@@ -155,10 +155,7 @@ def _plan_facts(plan: Json, job: Json | None) -> list[tuple[str, str]]:
         ("next review", local(plan["next_review_at"]) if plan["next_review_at"] and not ended else ""),
         ("saving", saving),
         ("site", str(job["site"]) if job and job["site"] else ""),
-        (
-            "attempts",
-            f"{job['attempts']}, suspended {count(job['suspensions'], 'time')}" if job and job["attempts"] else "",
-        ),
+        ("attempts", _attempts(job) if job and job["attempts"] else ""),
     ]
 
 
