@@ -42,8 +42,7 @@ class Probes:
 
     def _is_due(self, reader: GridReader, now: datetime) -> bool:
         until, keys = self._refused.get(reader.source.name, (now, ""))
-        # A longer wait than the longest is left from before the clock jumped back.
-        return not timedelta(0) < until - now <= PERMANENT_WAIT or reader.keys() != keys
+        return until <= now or reader.keys() != keys
 
     async def _ask(self, source: GridSource, keys: str, now: datetime) -> None:
         if not isinstance(source, ProbingSource):
