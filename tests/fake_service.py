@@ -440,7 +440,7 @@ class FakeService:
             "now": iso(NOW),
             "clock_rate": 1.0,
             "started_at": iso(NOW),
-            "sites": [{"name": "local", "zone": "GB", "source": "recorded", "gpus": 4}],
+            "sites": [{"name": "local", "zone": "GB", "grid_source": "recorded", "gpus": 4}],
             "url": "http://127.0.0.1:8470",
         }
 

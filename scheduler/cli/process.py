@@ -200,7 +200,7 @@ MEANWHILE = {
 
 
 def _source(site: Json) -> str:
-    source = site.get("grid_source") or site.get("source")
+    source = site.get("grid_source")
     meaning = ", ".join(str(site[key]) for key in ("signal", "basis") if site.get(key))
     return f" from {source}{f' ({meaning})' if meaning else ''}" if source else ""
 
