@@ -31,7 +31,7 @@ def break_even_g_per_kwh(prices: Prices, request: Request, choice: Choice, place
 
 def run_now(job_id: str) -> str:
     """The command that starts a waiting job; it wants a reason for the record."""
-    return f"lowtide run-now {job_id} --reason WHY"
+    return f"lowtide run-now {job_id} --reason TEXT"
 
 
 def carbon_conditions(

@@ -49,7 +49,7 @@ def test_an_explanation_says_what_would_start_the_job_now() -> None:
     # 2 h of work with 10 % margin, a switch of 2 min and one slot: 2 h 29 min from noon
     assert conditions[0] == "its deadline were before Tue 14:29 UTC"
     assert conditions[1] == "the forecast for 16:00 rose above 294 g/kWh"
-    assert conditions[2] == "lowtide run-now job-1 --reason WHY"
+    assert conditions[2] == "lowtide run-now job-1 --reason TEXT"
 
 
 def test_a_later_deadline_than_the_condition_still_waits_and_an_earlier_one_starts() -> None:
