@@ -71,7 +71,7 @@ class CarbonAwareSdk:
                 message, fix="Say what the WebAPI's own source gives, or leave it out for unknown."
             ) from None
         self._answers_as = dict(answers_as or {})
-        self._attribution = attribution or "Data through a Carbon Aware SDK WebAPI"
+        self._attribution = attribution or "Through a Carbon Aware SDK WebAPI"
         self._api = Vendor(NAME, base_url, headers={"Accept": "application/json"}, private_networks=private_networks)
         self._locations: tuple[str, ...] = ()
 

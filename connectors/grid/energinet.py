@@ -19,7 +19,7 @@ from lowtide.scheduler.model.units import ceil_to, floor_to
 
 NAME = "energinet"
 BASE_URL = "https://api.energidataservice.dk"
-ATTRIBUTION = "Data: Energi Data Service (Energinet), CC BY 4.0"
+ATTRIBUTION = "Energi Data Service (Energinet), CC BY 4.0"
 MEASURED, FORECAST = "CO2Emis", "CO2EmisProg"
 STEP = timedelta(minutes=5)
 MAX_SPAN = timedelta(days=14)

@@ -21,7 +21,7 @@ from lowtide.scheduler.model.units import ceil_to, floor_to, from_timestamp
 
 NAME = "energy_charts"
 BASE_URL = "https://api.energy-charts.info"
-ATTRIBUTION = "Data: Energy-Charts.info (Fraunhofer ISE), CC BY 4.0"
+ATTRIBUTION = "Energy-Charts.info (Fraunhofer ISE), CC BY 4.0"
 LICENCE_NOTE = "commercial use unclear: the publishing notes of Energy-Charts.info exclude it"
 STEP, HOUR = timedelta(minutes=15), timedelta(hours=1)
 MAX_SPAN = timedelta(days=60)

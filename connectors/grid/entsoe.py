@@ -26,7 +26,7 @@ from lowtide.scheduler.model.units import ceil_to, floor_to, utc
 
 NAME = "entsoe"
 BASE_URL = "https://web-api.tp.entsoe.eu"
-ATTRIBUTION = "Data: ENTSO-E Transparency Platform (CC BY 4.0 for the items on its re-use list)"
+ATTRIBUTION = "ENTSO-E Transparency Platform (CC BY 4.0 for the items on its re-use list)"
 ZONES = Path(__file__).parent / "data" / "eic_zones.csv"
 """Zones as other sources name them, beside the EIC codes of the platform's guide (as entsoe-py, MIT, lists them)."""
 TICK, HOUR, DAY = timedelta(minutes=15), timedelta(hours=1), timedelta(days=1)

@@ -13,7 +13,7 @@ from lowtide.scheduler.model.series import NO_RATES, Accounting, Basis, Point, P
 
 DATA = Path(__file__).parent / "data" / "yearly.csv"
 COUNTRIES = Path(__file__).parent / "data" / "countries.csv"
-ATTRIBUTION = "Data: Ember (2025), Energy Institute - processed by Our World in Data, CC BY 4.0"
+ATTRIBUTION = "Ember (2025), Energy Institute - processed by Our World in Data, CC BY 4.0"
 
 
 class Static:

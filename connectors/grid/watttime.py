@@ -23,7 +23,7 @@ from lowtide.scheduler.model.units import g_per_kwh_from_lb_per_mwh, utc
 
 NAME = "watttime"
 BASE_URL = "https://api.watttime.org"
-ATTRIBUTION = "Data: WattTime (watttime.org)"
+ATTRIBUTION = "WattTime (watttime.org)"
 UNITS = "lbs_co2_per_mwh"
 SIGNALS = {"co2_moer": Signal.MARGINAL, "co2_aoer": Signal.AVERAGE}
 STEP = timedelta(minutes=5)

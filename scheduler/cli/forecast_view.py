@@ -125,7 +125,7 @@ def source_text(forecast: Json) -> str:
             ("band", _band_words(forecast.get("calibration") or {})),
             ("set aside", " ".join(str(fault["sentence"]) for fault in forecast.get("faults") or [])),
             ("trouble", forecast.get("trouble") or ""),
-            ("data", (forecast.get("attribution") or "").removeprefix("Data: ")),
+            ("data", forecast.get("attribution") or ""),
         ]
     )
 

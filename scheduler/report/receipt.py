@@ -14,7 +14,7 @@ ATTRIBUTIONS = {
         "Contains data from the Carbon Intensity API, National Energy System Operator (NESO),"
         " carbonintensity.org.uk, CC BY 4.0; selected and reformatted."
     ),
-    "static": "Data: Ember (2025), Energy Institute - processed by Our World in Data, CC BY 4.0.",
+    "static": "Ember (2025), Energy Institute - processed by Our World in Data, CC BY 4.0.",
 }
 HOW = {
     "cpu_time": "CPU time x a power per hardware thread",

@@ -85,6 +85,7 @@ class GridSourceConformance:
         assert series.zone_requested == series.zone_returned == case.zone
         assert series.fetched_at == case.now
         assert series.attribution
+        assert not series.attribution.startswith("Data")  # people read it after "Grid data:"
         assert series.source.partition("/")[0] == case.build().name
         assert all(p.start.utcoffset() == timedelta(0) for p in series.points)
 
