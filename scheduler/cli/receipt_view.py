@@ -37,7 +37,7 @@ def receipt_text(receipt: Json) -> str:
         *_attempt_lines(receipt["attempts"]),
         _rule(),
         *[flow(f"- {note}", hang=2) for note in receipt["notes"]],
-        *[flow(f"- Grid data: {thanks}", hang=2) for thanks in receipt["attribution"]],
+        *[flow(f"- Grid data: {thanks}.", hang=2) for thanks in receipt["attribution"]],
     ]
     return "\n".join(lines)
 
@@ -138,7 +138,7 @@ def report_text(report: Json) -> str:
         Column("ACCURACY", is_number=True, drop=2),
     ]
     rows = [_report_row(receipt, zone) for receipt in report["jobs"]]
-    notes = [*report["notes"], *(f"Grid data: {thanks}" for thanks in report["attribution"])]
+    notes = [*report["notes"], *(f"Grid data: {thanks}." for thanks in report["attribution"])]
     return "\n".join([table(columns, [*rows, _total_row(report)]), *[flow(f"- {note}", hang=2) for note in notes]])
 
 

@@ -184,6 +184,6 @@ def _sentences(document: Json, report: Json) -> list[Text]:
         f"Recorded: the grid (Great Britain, {document['grid']['from'][:10]}), actuals and forecasts as issued.",
         "Real: Ray, the training jobs and their data, checkpoints, suspensions and accuracies.",
         *report["notes"],
-        *report["attribution"],
+        *(f"{thanks}." for thanks in report["attribution"]),
     ]
     return [*lines, *(Text(line, style="dim") for line in told)]

@@ -57,6 +57,7 @@ class Settlement:
 
     def settle(self, connection: Connection, job_ids: list[str], now: datetime, book: PriceBook) -> None:
         """Price what can be priced of these open accounts, then close those that will not change any more."""
+        accounts.keep_attributions(connection, book.estimate.values())
         priced = [self._priced(row, now, book) for row in accounts.unpriced(connection, job_ids)]
         accounts.insert_once(connection, t.emission, [values for values in priced if values is not None])
         ended = accounts.ended(connection, job_ids)
@@ -181,7 +182,11 @@ def _without_overlap(rows: list[RowMapping]) -> tuple[Point, ...]:
 
 
 def store_series(connection: Connection, series: Series, now: datetime) -> None:
-    """Keep actual figures, so that the ledger can be recomputed; the first figure for an interval stays."""
+    """Keep actual figures, so that the ledger can be recomputed, and whom to name for them.
+
+    The first figure for an interval stays.
+    """
+    accounts.keep_attributions(connection, [series])
     rows: list[dict[str, object]] = [
         {
             **accounts.key_values(series.key),

@@ -8,14 +8,6 @@ from lowtide.scheduler.ledger.baseline import OPEN_SENTENCE, SENTENCES, Baseline
 from lowtide.scheduler.model.units import kwh_from_j
 from lowtide.scheduler.report.shape import Json, stamp
 
-ATTRIBUTIONS = {
-    "neso": "Contains data from the Carbon Intensity API, National Energy System Operator (NESO), CC BY 4.0.",
-    "recorded": (
-        "Contains data from the Carbon Intensity API, National Energy System Operator (NESO),"
-        " carbonintensity.org.uk, CC BY 4.0; selected and reformatted."
-    ),
-    "static": "Ember (2025), Energy Institute - processed by Our World in Data, CC BY 4.0.",
-}
 HOW = {
     "cpu_time": "CPU time x a power per hardware thread",
     "declared_power": "declared power x run time",
@@ -84,7 +76,7 @@ def receipt(
         "scale": max((r["scale"] for r in rows), default=1.0),
         "baseline_code": baseline["data"].get("code") if baseline else None,
         "notes": notes(rows, baseline, attempts),
-        "attribution": _attributions(rows),
+        "attribution": sorted({r["attribution"] for r in rows if r["attribution"]}),
     }
 
 
@@ -186,10 +178,6 @@ def _gpu_notes(rows: Sequence[Mapping[Any, Any]], attempts: Sequence[Mapping[Any
 def _comparison(baseline: Mapping[Any, Any] | None) -> str:
     code = baseline["data"].get("code") if baseline is not None else None
     return OPEN_SENTENCE if code is None else SENTENCES[BaselineCode(code)]
-
-
-def _attributions(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
-    return [ATTRIBUTIONS[s] for s in sorted({r["grid_source"] for r in rows if r["grid_source"]}) if s in ATTRIBUTIONS]
 
 
 def report(receipts: Sequence[Json], *, now: datetime) -> Json:

@@ -1,7 +1,7 @@
-"""The ledger's tables: energy, emission, baseline and the intensities they were priced with.
+"""The ledger's tables: energy, emission, baseline, the intensities they were priced with and whom to name for these.
 
 Rows are written once: a duplicate or late delivery changes nothing (INV-16), and triggers forbid any
-other change (INV-17).
+other change (INV-17). An attribution alone is renewed: what a source asks for now is what it is named by.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,8 +12,8 @@ from sqlalchemy import Connection, RowMapping, Table, and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
-from lowtide.scheduler.model.series import Accounting, Basis, PointKind, SeriesKey, Signal
-from lowtide.scheduler.store.tables import attempt, baseline, emission, energy, intensity, job
+from lowtide.scheduler.model.series import Accounting, Basis, PointKind, Series, SeriesKey, Signal
+from lowtide.scheduler.store.tables import attempt, attribution, baseline, emission, energy, intensity, job
 
 _PRICED = and_(
     emission.c.attempt_id == energy.c.attempt_id,
@@ -24,12 +24,21 @@ _PRICED = and_(
 
 def insert_once(connection: Connection, table: Table, rows: Sequence[dict[str, object]]) -> None:
     """Insert the rows whose primary key is new; the others change nothing."""
-    if not rows:
-        return
-    if connection.dialect.name == "postgresql":
-        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), list(rows))
-    else:
-        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), list(rows))
+    if rows:
+        connection.execute(_insert(connection, table).on_conflict_do_nothing(), list(rows))
+
+
+def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def keep_attributions(connection: Connection, series: Iterable[Series]) -> None:
+    """Keep whom the sources ask to be named, for receipts that are read when a source has long left the settings."""
+    rows = [{"source": one.source, "attribution": one.attribution} for one in series if one.attribution]
+    if rows:
+        insert = _insert(connection, attribution)
+        newest = {"attribution": insert.excluded.attribution}
+        connection.execute(insert.on_conflict_do_update(index_elements=["source"], set_=newest), rows)
 
 
 def booked(connection: Connection, attempt_id: str) -> dict[str, tuple[datetime, int]]:
@@ -43,7 +52,7 @@ def booked(connection: Connection, attempt_id: str) -> dict[str, tuple[datetime,
 
 
 def energy_of(connection: Connection, job_id: str) -> list[RowMapping]:
-    """A job's energy rows joined with their emissions where they are known, in time order."""
+    """A job's energy rows, with their emissions and whom to name for these where they are known, in time order."""
     return energy_by_job(connection, [job_id]).get(job_id, [])
 
 
@@ -51,9 +60,10 @@ def energy_by_job(connection: Connection, job_ids: Sequence[str]) -> dict[str, l
     """The same for several jobs at once; a job without energy is left out."""
     priced = [c for c in emission.c if c.name not in {"attempt_id", "component", "start_at"}]
     query = (
-        select(energy, *priced, attempt.c.site, attempt.c.number, attempt.c.job_id)
+        select(energy, *priced, attribution.c.attribution, attempt.c.site, attempt.c.number, attempt.c.job_id)
         .join(attempt, attempt.c.id == energy.c.attempt_id)
         .outerjoin(emission, _PRICED)
+        .outerjoin(attribution, attribution.c.source == emission.c.grid_source)
         .where(attempt.c.job_id.in_(job_ids))
         .order_by(energy.c.start_at, energy.c.attempt_id, energy.c.component)
     )

@@ -17,7 +17,7 @@ from sqlalchemy.pool import QueuePool
 from lowtide.scheduler.model.errors import Conflict, LowtideError, StoreFailure
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision; read here so that a start without work to do need not import Alembic."""
 
 _PRAGMAS = (
@@ -90,7 +90,7 @@ class Database:
             row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
             return row[0] if row else None
 
-    def _run_alembic(self) -> None:
+    def _run_alembic(self, revision: str = HEAD) -> None:
         from alembic import command  # noqa: PLC0415 - 0.2 s that a normal start need not pay
         from alembic.config import Config  # noqa: PLC0415
 
@@ -98,7 +98,7 @@ class Database:
         config.set_main_option("script_location", str(MIGRATIONS))
         with self._writer.begin() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
 
     def close(self) -> None:
         """Give all connections back."""

@@ -6,6 +6,7 @@ event      one row per transition (INV-03); append-only
 plan, decision   what was considered, chosen and why, on which grid data
 energy, emission, baseline   the ledger; append-only
 intensity  the grid figures that the ledger was priced with
+attribution   whom each source of such figures asks to be named
 issue      forecasts as they were issued, for two weeks
 site, meta what the configuration said at the last start; facts about the data directory
 """
@@ -277,6 +278,13 @@ intensity = Table(
     Column("seen_at", Moment, nullable=False),
     PrimaryKeyConstraint("source", "zone", "signal", "basis", "accounting", "kind", "start_at"),
     CheckConstraint("g_per_kwh >= 0 AND g_per_kwh <= 5000", name="inv12_sane_intensity"),
+)
+
+attribution = Table(
+    "attribution",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("attribution", Text, nullable=False),
 )
 
 issue = Table(

@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, text, update
 
+from lowtide.connectors.grid import neso
 from lowtide.scheduler.model.errors import Conflict, InvalidTransition, NotFound, StoreFailure
 from lowtide.scheduler.model.job import JobId, JobSpec, Resources, spec_from_json, spec_to_json
 from lowtide.scheduler.model.lifecycle import (
@@ -293,6 +294,21 @@ def test_the_migrations_give_the_schema_of_the_tables(database: Database) -> Non
     with database.read() as connection:
         assert connection.execute(select(text("version_num")).select_from(text("alembic_version"))).scalar() == HEAD
         assert compare_metadata(MigrationContext.configure(connection), t.metadata) == []
+
+
+def test_receipts_from_before_attributions_were_kept_still_name_whom_they_named(tmp_path: Path) -> None:
+    database = Database(tmp_path / "old.db")
+    database._run_alembic("0002")
+    how = {"zone": "GB", "signal": "average", "basis": "direct", "accounting": "consumption", "kind": "actual"}
+    price = {"component": "cpu", "start_at": NOW, "emissions_g": 1.0, "g_per_kwh": 100.0, "pue": 1.0, **how}
+    rows = [{**price, "attempt_id": name, "grid_source": name} for name in ("neso", "campus")]
+    with database.write() as connection:
+        accounts.insert_once(connection, t.emission, rows)
+    database.migrate()
+    with database.read() as connection:
+        told = {row["source"]: row["attribution"] for row in connection.execute(select(t.attribution)).mappings()}
+    assert told == {"neso": neso.ATTRIBUTION}
+    database.close()
 
 
 _issues = importlib.import_module("lowtide.scheduler.store.migrations.versions.0002_issues")

@@ -26,6 +26,7 @@ def a_row(energy_kwh: float = 1.0, grams: float | None = 100.0, **changes: Any) 
         "emissions_g": grams,
         "pue": 1.0,
         "kind": "actual",
+        "attribution": "NESO, CC BY 4.0" if grams is not None else None,
     }
     priced = {"grid_source" if name == "source" else name: value for name, value in KEY.items()}
     return row | (priced if grams is not None else dict.fromkeys([*priced, "kind", "pue"])) | changes
@@ -95,6 +96,11 @@ def test_sampled_power_is_told_apart_from_a_counter() -> None:
     told = a_receipt([a_row(component="gpu", source="nvml_power")], gpus=1)["notes"]
     assert told[0] == "All energy is measured."
     assert told[1].startswith("GPU energy is power sampled about once a second")
+
+
+def test_everybody_whose_figures_priced_the_energy_is_named_once() -> None:
+    rows = [a_row(), a_row(), a_row(attribution="Campus plant"), a_row(attribution=None), a_row(grams=None)]
+    assert a_receipt(rows)["attribution"] == ["Campus plant", "NESO, CC BY 4.0"]
 
 
 def test_a_report_adds_savings_job_by_job_and_says_how_many_it_covers() -> None:

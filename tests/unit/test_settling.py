@@ -1,6 +1,7 @@
 """Prices and baselines: what can be known is settled, what cannot is closed with its reason, and neither waits."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -100,6 +101,21 @@ def test_energy_of_two_signals_is_not_compared(books: Books) -> None:
     books.settle(NOON + 12 * HOUR, actual=(a_series(80),), estimate=(a_yearly_average(500),))
     assert [row["grid_source"] for row in books.rows("mri-1")] == ["neso", *["static"] * 3]
     assert books.baseline("mri-1") == ("signal_changed", None)
+
+
+def test_whoever_priced_the_energy_is_named_also_when_the_source_has_left_the_settings(books: Books) -> None:
+    campus, average = a_series(80, source="campus"), a_yearly_average(500)
+    books.ran("mri-1", 2)
+    books.settle(NOON + HOUR, actual=(replace(campus, attribution="The campus plant"),))
+    books.settle(NOON + 12 * HOUR, estimate=(replace(average, attribution="Ember, CC BY 4.0"),))
+    assert [row["attribution"] for row in books.rows("mri-1")] == ["The campus plant", "Ember, CC BY 4.0"]
+
+
+def test_a_source_is_named_as_it_asked_last(books: Books) -> None:
+    books.ran("mri-1")
+    books.settle(NOON + HOUR, actual=(replace(a_series(80), attribution="NESO"),))
+    books.records(replace(a_series(80), attribution="NESO, CC BY 4.0"), a_series(80))
+    assert [row["attribution"] for row in books.rows("mri-1")] == ["NESO, CC BY 4.0"]
 
 
 def test_a_yearly_average_saves_nothing(books: Books) -> None:
