@@ -279,9 +279,7 @@ class Driver:
     async def _mark_unknown(self, row: RowMapping, reason: Reason, why: str) -> None:
         now = self._clock.now()
         await self._writer.run(
-            lambda c: attempts.move(
-                c, row["id"], AttemptState.UNKNOWN, at=now, actor=ACTOR, reason=reason, unknown_since=now, note=why
-            )
+            lambda c: attempts.move(c, row["id"], AttemptState.UNKNOWN, at=now, actor=ACTOR, reason=reason, note=why)
         )
         self._changed()
 

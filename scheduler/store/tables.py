@@ -166,7 +166,6 @@ attempt = Table(
     Column("stop_intent", String),
     Column("stop_asked_at", Moment),
     Column("stop_sent_at", Moment),
-    Column("unknown_since", Moment),
     Column("ended_at", Moment),
     Column("exit_code", Integer),
     Column("checkpoint_seq", Integer),

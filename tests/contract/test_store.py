@@ -294,6 +294,8 @@ def test_the_migrations_give_the_schema_of_the_tables(database: Database) -> Non
     with database.read() as connection:
         assert connection.execute(select(text("version_num")).select_from(text("alembic_version"))).scalar() == HEAD
         assert compare_metadata(MigrationContext.configure(connection), t.metadata) == []
+        triggers = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE type = 'trigger'").scalars()
+        assert sorted(triggers) == sorted(t.sqlite_guards())
 
 
 def test_receipts_from_before_attributions_were_kept_still_name_whom_they_named(tmp_path: Path) -> None:
