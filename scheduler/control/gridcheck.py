@@ -2,19 +2,16 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from lowtide.connectors.grid.reader import GridReader
 from lowtide.scheduler.control.gridwatch import GridWatch
-from lowtide.scheduler.control.probe import covered
+from lowtide.scheduler.control.probe import PAST, covered, meaning, patience
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
 from lowtide.scheduler.model.plan import GridForecast
 from lowtide.scheduler.model.series import PointKind, Series
 from lowtide.scheduler.report.shape import Json
 
-PATIENCE_S = 20.0
-"""A source that hangs is told of before the command that asks gives up."""
-DAY = timedelta(days=1)
 SLOT_S = 1800.0
 K = GridFailureKind
 FIXES = {
@@ -62,17 +59,18 @@ async def grid_checks(grid: GridWatch, now: datetime) -> list[Json]:
 async def _source(name: str, reader: GridReader, grid: GridWatch, now: datetime) -> list[_Found]:
     """One zone of the source is asked about; of the others in use it is told what the daemon knows already."""
     used = [state.zone for state in grid.zones.values() if state.source == name]
-    zone = used[0] if used else None
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            zone = zone or next((one.zone for one in await covered(reader.source, now)), None)
-            asked = _Found(name, zone, await reader.try_now(zone, DAY) if zone else None, None, is_asked=True)
-    except GridFailure as failure:
-        asked = _Found(name, zone, reader.known(zone)[0] if zone else None, failure)
-    except TimeoutError:
-        late = GridFailure(K.UNAVAILABLE, f"{name} did not answer within {PATIENCE_S:g} s.")
-        asked = _Found(name, zone, reader.known(zone)[0] if zone else None, late)
+    asked = await _asked(name, reader, used[0] if used else None, now)
     return [asked, *(_Found(name, other, *reader.known(other)) for other in used[1:])]
+
+
+async def _asked(name: str, reader: GridReader, zone: str | None, now: datetime) -> _Found:
+    try:
+        async with patience(name):
+            zone = zone or next((one.zone for one in await covered(reader.source, now)), None)
+            series = await reader.try_now(zone, PAST) if zone else None
+    except GridFailure as failure:
+        return _Found(name, zone, reader.known(zone)[0] if zone else None, failure)
+    return _Found(name, zone, series, None, is_asked=True)
 
 
 def _row(found: _Found, grid: GridWatch, rungs: dict[str, GridForecast], now: datetime) -> Json:
@@ -85,9 +83,7 @@ def _row(found: _Found, grid: GridWatch, rungs: dict[str, GridForecast], now: da
         "status": found.status,
         "outcome": found.outcome,
         "age_s": None if series is None else age_s(series, now),
-        "signal": None if series is None else str(series.signal),
-        "basis": None if series is None else str(series.basis),
-        "accounting": None if series is None else str(series.accounting),
+        **meaning(series),
         "licence": None if series is None else series.attribution,
         "rung": rungs[found.zone or ""].rung if is_used else None,
         "detail": found.failure.message if found.failure else "",

@@ -1,17 +1,40 @@
-"""Asks the vendors that alone know their zones what they answer for."""
+"""Asks grid sources what they answer for, and what their figures mean."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import structlog
 
 from lowtide.connectors.grid.reader import GridReader
-from lowtide.scheduler.model.errors import GridFailure
-from lowtide.scheduler.model.series import Coverage, GridSource, ProbingSource
+from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
+from lowtide.scheduler.model.series import Coverage, GridSource, ProbingSource, Series
+from lowtide.scheduler.report.shape import Json
 
 log = structlog.get_logger()
 WAIT, PERMANENT_WAIT = timedelta(minutes=5), timedelta(hours=1)
+PATIENCE_S = 20.0
+"""A source that hangs is told of before the command that asks gives up."""
+PAST = timedelta(days=1)
+"""As much of the past is asked for where people want to know whether a source answers."""
+
+
+@asynccontextmanager
+async def patience(name: str) -> AsyncIterator[None]:
+    """The time that a source may take while people wait; raises GridFailure (unavailable) when it is over."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            yield
+    except TimeoutError:
+        message = f"{name} did not answer within {PATIENCE_S:g} s."
+        raise GridFailure(GridFailureKind.UNAVAILABLE, message) from None
+
+
+def meaning(series: Series | None) -> Json:
+    """What the figures are; null until some have come."""
+    names = ("signal", "basis", "accounting")
+    return {name: None if series is None else str(getattr(series, name)) for name in names}
 
 
 def may_know(source: GridSource, zone: str) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 import structlog
@@ -11,17 +11,14 @@ import structlog
 from lowtide.connectors.grid.reader import GridReader
 from lowtide.connectors.grid.regions import NAMINGS, zone_of
 from lowtide.scheduler.control.gridwatch import GridWatch
-from lowtide.scheduler.control.probe import covered
+from lowtide.scheduler.control.probe import PAST, covered, meaning, patience
 from lowtide.scheduler.control.sites import SiteRuntime
-from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
+from lowtide.scheduler.model.errors import GridFailure
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.report.shape import Json
 from lowtide.scheduler.settings import Settings, SiteSettings
 
 log = structlog.get_logger()
-PATIENCE_S = 20.0
-"""A source that hangs is told of before the command that asks gives up."""
-DAY = timedelta(days=1)
 T = TypeVar("T")
 
 
@@ -53,13 +50,8 @@ def site_grid(runtime: SiteRuntime, grid: GridWatch) -> Json:
         "zone": runtime.site.zone or None,
         "region": runtime.settings.region or None,
         "grid_source": state.source if state else None,
-        **_meaning(known),
+        **meaning(known),
     }
-
-
-def _meaning(series: Series | None) -> Json:
-    names = ("signal", "basis", "accounting")
-    return {name: None if series is None else str(getattr(series, name)) for name in names}
 
 
 def log_zones(sites: dict[str, SiteRuntime], grid: GridWatch) -> None:
@@ -75,6 +67,7 @@ def log_zones(sites: dict[str, SiteRuntime], grid: GridWatch) -> None:
 class _Answer:
     """What a source gives for one zone; ``failures`` is why it did not give more."""
 
+    source: str
     forecast: Series | None = None
     actual: Series | None = None
     failures: list[GridFailure] = field(default_factory=list)
@@ -91,14 +84,11 @@ class _Answer:
     async def try_for(self, question: Awaitable[T]) -> T | None:
         """An answer in time, or the failure noted in its place."""
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with patience(self.source):
                 return await question
         except GridFailure as failure:
             self.failures.append(failure)
-        except TimeoutError:
-            message = f"it did not answer within {PATIENCE_S:.0f} s."
-            self.failures.append(GridFailure(GridFailureKind.UNAVAILABLE, message))
-        return None
+            return None
 
 
 async def coverage(grid: GridWatch, now: datetime) -> list[Json]:
@@ -108,20 +98,20 @@ async def coverage(grid: GridWatch, now: datetime) -> list[Json]:
 
 async def _source(name: str, reader: GridReader, grid: GridWatch, now: datetime) -> Json:
     """One source, asked for one zone: one in use, which costs nothing, else the first that it lists."""
-    answer = _Answer()
+    answer = _Answer(name)
     used = [state for state in grid.zones.values() if state.source == name]
     zones = await answer.try_for(covered(reader.source, now)) or ()
     asked = used[0].zone if used else next((one.zone for one in zones), None)
     if asked is not None:
         answer.forecast, answer.actual = await asyncio.gather(
-            answer.try_for(reader.forecast(asked)), answer.try_for(reader.actual(asked, DAY))
+            answer.try_for(reader.forecast(asked)), answer.try_for(reader.actual(asked, PAST))
         )
     return {
         "source": name,
         "zones": [{"zone": one.zone, "name": one.name or None, "forecasts": one.forecasts} for one in zones],
         "in_use": [state.zone for state in used],
         "asked": asked,
-        **_meaning(answer.any),
+        **meaning(answer.any),
         "forecasts": answer.makes_forecasts,
         "attribution": answer.any.attribution if answer.any else None,
         "failures": [{"kind": str(one.kind), "detail": one.message, "fix": one.fix} for one in answer.failures],

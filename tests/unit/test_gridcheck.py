@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lowtide.scheduler.control import gridcheck
+from lowtide.scheduler.control import probe
 from lowtide.scheduler.control.gridcheck import FIXES, grid_checks
 from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
@@ -100,7 +100,7 @@ def test_a_source_that_tells_no_zones_has_a_row_that_says_why() -> None:
 
 
 def test_a_source_that_hangs_is_told_of_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gridcheck, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(probe, "PATIENCE_S", 0.05)
     watch = a_watch(Plain(name="slow", hangs=True), Plain())
 
     async def whole() -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from lowtide.connectors.cluster.ray_jobs import RayJobs
 from lowtide.connectors.grid.reader import GridReader
-from lowtide.scheduler.control import zones
+from lowtide.scheduler.control import probe, zones
 from lowtide.scheduler.control.clock import Clock
 from lowtide.scheduler.control.doctor import _zone
 from lowtide.scheduler.control.gridwatch import GridWatch
@@ -258,7 +258,8 @@ def test_a_source_that_fails_says_why_and_what_to_do_and_spoils_no_other() -> No
 
 
 def test_a_source_that_hangs_is_told_of_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zones, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(probe, "PATIENCE_S", 0.05)
     told = covered(a_watch(Plain(hangs=True)))
-    assert {one["kind"] for one in told["plain"]["failures"]} == {"unavailable"}
+    failures = {(one["kind"], one["detail"]) for one in told["plain"]["failures"]}
+    assert failures == {("unavailable", "plain did not answer within 0.05 s.")}
     assert told["plain"]["signal"] is None
