@@ -12,7 +12,6 @@ from lowtide.scheduler.model.plan import GridForecast
 from lowtide.scheduler.model.series import PointKind, Series
 from lowtide.scheduler.report.shape import Json
 
-SLOT_S = 1800.0
 K = GridFailureKind
 FIXES = {
     K.AUTH: "Put a working key where the source's options say; it is read anew at each request.",
@@ -49,10 +48,13 @@ class _Found:
         return "warn" if self.failure.kind == K.RATE_LIMITED else "fail"
 
 
-async def grid_checks(grid: GridWatch, now: datetime) -> list[Json]:
-    """A row for each source and zone in use, and for each source that is not in use; all are asked at once."""
+async def grid_checks(grid: GridWatch, now: datetime, slot_s: float) -> list[Json]:
+    """A row for each source and zone in use, and for each source that is not in use; all are asked at once.
+
+    ``slot_s`` is that of the decisions, so that the rung told is the one that they rest on.
+    """
     found = await asyncio.gather(*(_source(name, reader, grid, now) for name, reader in grid.readers.items()))
-    rungs = grid.forecasts(now, SLOT_S)
+    rungs = grid.forecasts(now, slot_s)
     return [_row(one, grid, rungs, now) for rows in found for one in rows]
 
 

@@ -468,7 +468,7 @@ class Service:
 
     async def check_grid(self) -> list[Json]:
         """What the configured grid sources answer now."""
-        return await grid_checks(self._grid, self._clock.now())
+        return await grid_checks(self._grid, self._clock.now(), self._settings.slot_s)
 
     async def doctor(self) -> list[Json]:
         """Findings about this installation."""

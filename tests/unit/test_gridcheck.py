@@ -14,6 +14,7 @@ from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
 from lowtide.scheduler.model.series import Series
 from tests.unit.test_zones import AUTH, NOW, Plain, Probing, a_site, a_watch, refreshed
 
+SLOT_S = 900.0
 LATER = NOW + timedelta(seconds=90)
 OUTAGE = GridFailure(GridFailureKind.UNAVAILABLE, "plain does not answer.")
 
@@ -30,7 +31,7 @@ class Counting(Plain):
 
 
 def checks(watch: GridWatch) -> list[dict[str, Any]]:
-    return asyncio.run(grid_checks(watch, LATER))
+    return asyncio.run(grid_checks(watch, LATER, SLOT_S))
 
 
 def test_a_source_that_answers_is_told_with_its_age_meaning_licence_and_rung() -> None:
@@ -75,6 +76,13 @@ def test_the_vendors_word_when_to_come_back_is_kept() -> None:
     assert (row["status"], row["outcome"], source.questions) == ("warn", "rate_limited", asked)
 
 
+def test_the_rung_is_that_of_the_forecasts_that_decisions_rest_on_and_they_are_not_made_anew() -> None:
+    watch = refreshed(a_watch(Plain()), a_site("GB"))
+    decided_on = watch.forecasts(LATER, SLOT_S)["GB"]
+    assert checks(watch)[0]["rung"] == decided_on.rung
+    assert watch.forecasts(LATER, SLOT_S)["GB"] is decided_on
+
+
 def test_every_zone_in_use_has_a_row_and_only_one_of_a_source_is_asked_about() -> None:
     source = Counting(known=("GB", "DE", "FR"))
     watch = refreshed(a_watch(source), *(a_site(zone, name=zone.lower()) for zone in ("GB", "DE", "FR")))
@@ -104,7 +112,7 @@ def test_a_source_that_hangs_is_told_of_and_holds_nobody_up(monkeypatch: pytest.
     watch = a_watch(Plain(name="slow", hangs=True), Plain())
 
     async def whole() -> list[dict[str, Any]]:
-        found = await grid_checks(watch, LATER)
+        found = await grid_checks(watch, LATER, SLOT_S)
         await watch.close()
         return found
 
