@@ -11,9 +11,8 @@ from datetime import datetime
 
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.series import Accounting, Basis, Point, Series, Signal
+from lowtide.scheduler.model.units import intensity_factor
 
-G_PER = {"g": 1.0, "kg": 1000.0, "lb": 453.59237}
-KWH_PER = {"kwh": 1.0, "mwh": 1000.0}
 _UNIT = re.compile(r"\s*(kg|g|lb)s?\s*(?:co2\s*(?:eq|e)?)?\s*(?:/|\bper\b)\s*(kwh|mwh)\s*", re.IGNORECASE)
 
 
@@ -66,7 +65,7 @@ def factor_of(text: str) -> float | None:
     ``g``, ``kg`` or ``lb`` (with or without CO2, CO2e or CO2eq) per ``kWh`` or ``MWh``.
     """
     found = _UNIT.fullmatch(text)
-    return G_PER[found[1].lower()] / KWH_PER[found[2].lower()] if found else None
+    return intensity_factor(found[1], found[2]) if found else None
 
 
 def unit_factor(source: str, text: str) -> float:

@@ -14,17 +14,18 @@ from types import MappingProxyType
 from typing import Any
 
 from lowtide.connectors.grid.fetch import FORBIDDEN, UNAUTHORIZED, Vendor
-from lowtide.connectors.grid.rows import SHOWN, bad, moment, number, points_of, rows_of, step_of
+from lowtide.connectors.grid.rows import SHOWN, bad, moment, number, points_of, rows_of, scaled, step_of
 from lowtide.connectors.grid.secret import Secret
 from lowtide.connectors.http import HttpAnswer
 from lowtide.scheduler.model.errors import BadInput, GridFailure, GridFailureKind
 from lowtide.scheduler.model.series import Accounting, Basis, Coverage, Point, PointKind, Rate, Series, Signal
-from lowtide.scheduler.model.units import g_per_kwh_from_lb_per_mwh, utc
+from lowtide.scheduler.model.units import intensity_factor, utc
 
 NAME = "watttime"
 BASE_URL = "https://api.watttime.org"
 ATTRIBUTION = "WattTime (watttime.org)"
 UNITS = "lbs_co2_per_mwh"
+G_PER_KWH = intensity_factor("lb", "MWh")
 SIGNALS = {"co2_moer": Signal.MARGINAL, "co2_aoer": Signal.AVERAGE}
 STEP = timedelta(minutes=5)
 MAX_SPAN = timedelta(days=30)
@@ -259,11 +260,7 @@ def _period(meta: dict[str, Any]) -> timedelta:
 
 
 def _g_per_kwh(row: dict[str, Any]) -> float | None:
-    told = number(NAME, row.get("value"))
-    try:
-        return None if told is None else g_per_kwh_from_lb_per_mwh(told)
-    except OverflowError:
-        raise bad(NAME, "a figure beyond all numbers") from None
+    return scaled(NAME, number(NAME, row.get("value")), G_PER_KWH)
 
 
 def _start(row: dict[str, Any]) -> datetime:

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 J_PER_KWH = 3_600_000.0
 S_PER_H = 3600.0
-G_PER_LB = 453.59237
-KWH_PER_MWH = 1000.0
+G_PER = {"g": 1.0, "kg": 1000.0, "lb": 453.59237}
+KWH_PER = {"kwh": 1.0, "mwh": 1000.0}
 
 
 def kwh_from_j(energy_j: float) -> float:
@@ -23,9 +23,14 @@ def emissions_g(energy_j: float, intensity_g_per_kwh: float) -> float:
     return kwh_from_j(energy_j) * intensity_g_per_kwh
 
 
-def g_per_kwh_from_lb_per_mwh(intensity_lb_per_mwh: float) -> float:
-    """Pounds per megawatt-hour, as American vendors tell intensity, to grams per kilowatt-hour."""
-    return intensity_lb_per_mwh * G_PER_LB / KWH_PER_MWH
+def intensity_factor(mass: str, energy: str) -> float:
+    """What an intensity in g, kg or lb per kWh or MWh is multiplied by to give g/kWh; capitals do not count.
+
+    Raises:
+        KeyError: another unit.
+
+    """
+    return G_PER[mass.lower()] / KWH_PER[energy.lower()]
 
 
 def utc(moment: datetime) -> datetime:

@@ -13,7 +13,7 @@ import pytest
 from lowtide.connectors.grid.watttime import WattTime
 from lowtide.scheduler.model.errors import BadInput, GridFailure, GridFailureKind
 from lowtide.scheduler.model.series import Accounting, Basis, PointKind, Series, Signal
-from lowtide.scheduler.model.units import g_per_kwh_from_lb_per_mwh
+from lowtide.scheduler.model.units import intensity_factor
 from tests.contract.grid_conformance import Case, GridSourceConformance
 from tests.contract.grid_server import Reply, Vendor, a_vendor, json_reply, made_up_g_per_kwh
 from tests.contract.grid_speakers import KEY_ENV, speaks_http
@@ -138,7 +138,7 @@ def failure_of(answer: Callable[[str], Reply], **asked: Any) -> GridFailure:
 
 
 def test_870_pounds_per_megawatt_hour_are_394_6_grams_per_kilowatt_hour() -> None:
-    assert g_per_kwh_from_lb_per_mwh(870) == pytest.approx(394.6253619)
+    assert 870 * intensity_factor("lb", "MWh") == pytest.approx(394.6253619)
     told = {"data": [{"point_time": stamp(NOW - HOUR), "value": 870}], "meta": meta()}
     with a_vendor(replying(told)) as vendor:
         found = past(vendor)
