@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lowtide.connectors.grid.fetch import Vendor
-from lowtide.connectors.grid.rows import SHOWN, bad, moment, number, points_of, rows_of, step_of
+from lowtide.connectors.grid.rows import SHOWN, bad, moment, number, points_of, rows_of, some, step_of
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
 from lowtide.scheduler.model.series import Accounting, Basis, PointKind, Rate, Series, Signal
 from lowtide.scheduler.model.units import ceil_to, floor_to
@@ -50,12 +50,12 @@ class Energinet:
         until = max(ceil_to(end, STEP), floor_to(start, STEP) + STEP)
         begin = max(floor_to(start, STEP), until - MAX_SPAN)
         series = await self._ask(MEASURED, zone, {"start": _stamp(begin), "end": _stamp(until)}, now)
-        return _some(series, [p for p in series.points if p.end > start and p.start < end and p.end <= now])
+        return some(series, [p for p in series.points if p.end > start and p.start < end and p.end <= now])
 
     async def forecast(self, zone: str, now: datetime) -> Series | None:
         """The forecast from now on."""
         series = await self._ask(FORECAST, zone, {"start": _stamp(floor_to(now, STEP))}, now)
-        return _some(series, [p for p in series.points if p.end > now])
+        return some(series, [p for p in series.points if p.end > now])
 
     async def _ask(self, dataset: str, zone: str, span: dict[str, str], now: datetime) -> Series:
         if zone not in AREAS:
@@ -105,12 +105,6 @@ def _figure(row: dict[str, Any], area: str) -> tuple[datetime, float | None]:
     if row.get("PriceArea") != area:
         raise bad(NAME, f"a row of area {str(row.get('PriceArea'))[:SHOWN]!r}, asked for {area}")
     return moment(NAME, row.get("Minutes5UTC"), naive_is_utc=True), number(NAME, row.get("CO2Emission"))
-
-
-def _some(series: Series, points: list[Any]) -> Series:
-    if not points:
-        raise GridFailure(GridFailureKind.NO_DATA, f"{NAME} has no figures for that time.")
-    return series.clip(points[0].start, points[-1].end)
 
 
 def _stamp(when: datetime) -> str:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lowtide.connectors.grid.fetch import BAD_REQUEST, Vendor
-from lowtide.connectors.grid.rows import bad, number, points_of, step_of
+from lowtide.connectors.grid.rows import bad, number, points_of, some, step_of
 from lowtide.connectors.http import HttpAnswer
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
 from lowtide.scheduler.model.series import Accounting, Basis, PointKind, Rate, Series, Signal
@@ -57,13 +57,12 @@ class EnergyCharts:
         begin = max(floor_to(start, STEP), until - MAX_SPAN)
         body = await self._ask(zone, {"start": _stamp(begin), "end": _stamp(until)}, now)
         series = _series(zone, body, "co2eq", PointKind.ACTUAL, now)
-        points = [p for p in series.points if p.end > start and p.start < end and p.end <= now]
-        return _some(series, points)
+        return some(series, [p for p in series.points if p.end > start and p.start < end and p.end <= now])
 
     async def forecast(self, zone: str, now: datetime) -> Series | None:
         """The forecast column from now on, as far as it reaches today."""
         series = _series(zone, await self._ask(zone, {}, now), "co2eq_forecast", PointKind.FORECAST, now)
-        return _some(series, [p for p in series.points if p.end > now])
+        return some(series, [p for p in series.points if p.end > now])
 
     async def _ask(self, zone: str, more: dict[str, str], now: datetime) -> Any:
         if zone not in COUNTRIES:
@@ -93,12 +92,6 @@ def _series(zone: str, body: Any, column: str, kind: PointKind, now: datetime) -
         attribution=ATTRIBUTION,
         notes=(LICENCE_NOTE, *(("the vendor calls this endpoint deprecated",) if body.get("deprecated") else ())),
     )
-
-
-def _some(series: Series, points: list[Any]) -> Series:
-    if not points:
-        raise GridFailure(GridFailureKind.NO_DATA, f"{NAME} has no figures for that time.")
-    return series.clip(points[0].start, points[-1].end)
 
 
 def _figures(body: Any, column: str) -> list[tuple[datetime, float | None]]:

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 from lowtide.scheduler.model.errors import GridFailure, GridFailureKind
-from lowtide.scheduler.model.series import Point, PointKind
+from lowtide.scheduler.model.series import Point, PointKind, Series
 from lowtide.scheduler.model.units import from_timestamp, utc
 
 SHOWN = 40
@@ -142,3 +143,15 @@ def points_of(
     except OverflowError:
         raise bad(source, "a time at the end of the calendar") from None
     return [Point(start, end, known[start], kind) for start, end in zip(starts, ends, strict=True)]
+
+
+def some(series: Series, points: Sequence[Point]) -> Series:
+    """The series with some of its points.
+
+    Raises:
+        GridFailure: (no_data) there are none.
+
+    """
+    if not points:
+        raise GridFailure(GridFailureKind.NO_DATA, f"{series.source} has no figures for that time.")
+    return replace(series, points=tuple(points))
