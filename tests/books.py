@@ -132,12 +132,12 @@ class Books:
     def baseline(self, job_id: str) -> Any:
         """Code and grams; None while the account is open."""
         with self.database.read() as connection:
-            row = accounts.baseline_of(connection, job_id)
+            row = accounts.baseline_by_job(connection, [job_id]).get(job_id)
         return None if row is None else (row["data"]["code"], row["emissions_g"])
 
     def rows(self, job_id: str) -> list[dict[str, object]]:
         with self.database.read() as connection:
-            return [dict(row) for row in accounts.energy_of(connection, job_id)]
+            return [dict(row) for row in accounts.energy_by_job(connection, [job_id]).get(job_id, [])]
 
     def emissions(self) -> list[dict[str, object]]:
         with self.database.read() as connection:

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -40,8 +41,8 @@ from lowtide.scheduler.report.shape import Json, event_json, job_json, stamp
 from lowtide.scheduler.settings import Settings
 from lowtide.scheduler.store import accounts, attempts, jobs, plans
 
-REPORT_PAGE = 500
-"""Jobs whose rows are read at once for a report over all of them."""
+PAGE = 500
+"""Jobs whose rows in the ledger are read at once, in three queries."""
 ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"
 """No 0, 1, i, l, o, u: ids are read out and typed."""
 
@@ -59,6 +60,19 @@ UNDECIDED: Json = {
     "history": [],
 }
 """What explain says of a job that no cycle has seen yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Figured:
+    """A job as the API shows it, with what the ledger has of it."""
+
+    job: Json
+    energy: list[RowMapping]
+    baseline: RowMapping | None
+    attempts: list[RowMapping]
+
+    def receipt(self) -> Json:
+        return receipts.receipt(self.job, self.energy, self.baseline, self.attempts)
 
 
 class Service:
@@ -117,7 +131,7 @@ class Service:
                 return None
             if spec_from_json(row["spec"]) != spec:
                 raise jobs.key_taken(idempotency_key, row["id"])
-            return self._job_json(connection, row)
+            return self._figured(connection, [row])[0].job
 
         return await self._writer.read(work)
 
@@ -221,22 +235,30 @@ class Service:
 
         def work(connection: Connection) -> list[Json]:
             found = jobs.search(connection, states=states, queue=queue, name=name, limit=limit, after=after)
-            return [self._job_json(connection, row) for row in found]
+            return [one.job for one in self._figured(connection, found)]
 
         return await self._writer.read(work)
 
     async def job(self, job_id: str) -> Json:
         """One job."""
-        return await self._writer.read(lambda c: self._job_json(c, jobs.get(c, job_id)))
+        return await self._writer.read(lambda c: self._figured(c, [jobs.get(c, job_id)])[0].job)
 
-    def _job_json(self, connection: Connection, row: RowMapping) -> Json:
-        if not row["attempts"]:
-            return job_json(row, now=self._clock.now(), site=None, figures=None)
-        last = attempts.of_job(connection, row["id"])[-1]
-        figures = receipts.totals(
-            accounts.energy_of(connection, row["id"]), accounts.baseline_of(connection, row["id"])
-        )
-        return job_json(row, now=self._clock.now(), site=last["site"], figures=figures)
+    def _figured(self, connection: Connection, rows: list[RowMapping]) -> list[_Figured]:
+        """Jobs with what the ledger has of them, in queries of bounded size."""
+        pages = [rows[first : first + PAGE] for first in range(0, len(rows), PAGE)]
+        return [one for page in pages for one in self._page(connection, page)]
+
+    def _page(self, connection: Connection, rows: list[RowMapping]) -> list[_Figured]:
+        ids, now = [row["id"] for row in rows if row["attempts"]], self._clock.now()
+        energy, base = accounts.energy_by_job(connection, ids), accounts.baseline_by_job(connection, ids)
+        tries = attempts.by_job(connection, ids)
+        told = []
+        for row in rows:
+            own, baseline, attempts_of = energy.get(row["id"], []), base.get(row["id"]), tries.get(row["id"], [])
+            site = attempts_of[-1]["site"] if attempts_of else None
+            job = job_json(row, now=now, site=site, figures=receipts.totals(own, baseline))
+            told.append(_Figured(job, own, baseline, attempts_of))
+        return told
 
     async def events(self, job_id: str) -> list[Json]:
         """The event log of a job."""
@@ -433,23 +455,7 @@ class Service:
 
     async def receipt(self, job_id: str) -> Json:
         """What one job used, emitted and avoided."""
-        return await self._writer.read(lambda c: self._receipt(c, jobs.get(c, job_id)))
-
-    def _receipt(self, connection: Connection, row: RowMapping) -> Json:
-        return self._receipts(connection, [row])[0]
-
-    def _receipts(self, connection: Connection, rows: list[RowMapping]) -> list[Json]:
-        """Receipts of a page of jobs in three queries."""
-        ids, now = [row["id"] for row in rows], self._clock.now()
-        energy, base = accounts.energy_by_job(connection, ids), accounts.baseline_by_job(connection, ids)
-        tries = accounts.attempts_by_job(connection, ids)
-        told = []
-        for row in rows:
-            own, baseline, attempts_of = energy.get(row["id"], []), base.get(row["id"]), tries.get(row["id"], [])
-            site = attempts_of[-1]["site"] if attempts_of else None
-            job = job_json(row, now=now, site=site, figures=receipts.totals(own, baseline))
-            told.append(receipts.receipt(job, own, baseline, attempts_of))
-        return told
+        return await self._writer.read(lambda c: self._figured(c, [jobs.get(c, job_id)])[0].receipt())
 
     async def report(self, job_ids: list[str] | None) -> Json:
         """Receipts of the named jobs, or of all that ran, with their sums."""
@@ -458,13 +464,16 @@ class Service:
             if job_ids:
                 return self._receipts(connection, [jobs.get(connection, i) for i in job_ids])
             found: list[Json] = []
-            page = jobs.search(connection, limit=REPORT_PAGE)
+            page = jobs.search(connection, limit=PAGE)
             while page:
                 found += self._receipts(connection, [row for row in page if row["attempts"]])
-                page = jobs.search(connection, limit=REPORT_PAGE, after=page[-1]["id"])
+                page = jobs.search(connection, limit=PAGE, after=page[-1]["id"])
             return found
 
         return receipts.report(await self._writer.read(work), now=self._clock.now())
+
+    def _receipts(self, connection: Connection, rows: list[RowMapping]) -> list[Json]:
+        return [one.receipt() for one in self._figured(connection, rows)]
 
     async def check_grid(self) -> list[Json]:
         """What the configured grid sources answer now."""

@@ -52,7 +52,7 @@ def receipt(
 
     Args:
         job: the job as the API shows it.
-        rows: its energy rows with their prices, see ``store.accounts.energy_of``.
+        rows: its energy rows with their prices, see ``store.accounts.energy_by_job``.
         baseline: its counterfactual row, or None.
         attempts: its attempts, oldest first.
 

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
 from lowtide.scheduler.model.series import Accounting, Basis, PointKind, Series, SeriesKey, Signal
+from lowtide.scheduler.store import jobs
 from lowtide.scheduler.store.tables import attempt, attribution, baseline, emission, energy, intensity, job
 
 _PRICED = and_(
@@ -51,13 +52,11 @@ def booked(connection: Connection, attempt_id: str) -> dict[str, tuple[datetime,
     return {component: (end, energy_mj) for component, end, energy_mj in connection.execute(query)}
 
 
-def energy_of(connection: Connection, job_id: str) -> list[RowMapping]:
-    """A job's energy rows, with their emissions and whom to name for these where they are known, in time order."""
-    return energy_by_job(connection, [job_id]).get(job_id, [])
-
-
 def energy_by_job(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[RowMapping]]:
-    """The same for several jobs at once; a job without energy is left out."""
+    """The jobs' energy rows, with their emissions and whom to name for these where they are known, in time order.
+
+    A job without energy is left out.
+    """
     priced = [c for c in emission.c if c.name not in {"attempt_id", "component", "start_at"}]
     query = (
         select(energy, *priced, attribution.c.attribution, attempt.c.site, attempt.c.number, attempt.c.job_id)
@@ -67,14 +66,7 @@ def energy_by_job(connection: Connection, job_ids: Sequence[str]) -> dict[str, l
         .where(attempt.c.job_id.in_(job_ids))
         .order_by(energy.c.start_at, energy.c.attempt_id, energy.c.component)
     )
-    return _grouped(connection.execute(query).mappings())
-
-
-def _grouped(rows: Iterable[RowMapping]) -> dict[str, list[RowMapping]]:
-    found: dict[str, list[RowMapping]] = {}
-    for row in rows:
-        found.setdefault(row["job_id"], []).append(row)
-    return found
+    return jobs.grouped(connection.execute(query).mappings())
 
 
 def open_accounts(connection: Connection) -> list[str]:
@@ -108,21 +100,10 @@ def ended(connection: Connection, job_ids: Sequence[str]) -> list[RowMapping]:
     return list(connection.execute(query).mappings())
 
 
-def baseline_of(connection: Connection, job_id: str) -> RowMapping | None:
-    """The job's counterfactual, once its account is closed."""
-    return baseline_by_job(connection, [job_id]).get(job_id)
-
-
 def baseline_by_job(connection: Connection, job_ids: Sequence[str]) -> dict[str, RowMapping]:
-    """The same for several jobs at once."""
+    """The counterfactuals of the jobs whose accounts are closed."""
     query = select(baseline).where(baseline.c.job_id.in_(job_ids))
     return {row["job_id"]: row for row in connection.execute(query).mappings()}
-
-
-def attempts_by_job(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[RowMapping]]:
-    """The attempts of several jobs, oldest first; a job without any is left out."""
-    query = select(attempt).where(attempt.c.job_id.in_(job_ids)).order_by(attempt.c.number)
-    return _grouped(connection.execute(query).mappings())
 
 
 def intensities(connection: Connection, key: SeriesKey, start: datetime, end: datetime) -> list[RowMapping]:

@@ -253,5 +253,10 @@ def live_of(connection: Connection, job_id: str) -> RowMapping | None:
 
 def of_job(connection: Connection, job_id: str) -> list[RowMapping]:
     """All attempts of a job, oldest first."""
-    query = select(attempt).where(attempt.c.job_id == job_id).order_by(attempt.c.number)
-    return list(connection.execute(query).mappings())
+    return by_job(connection, [job_id]).get(job_id, [])
+
+
+def by_job(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[RowMapping]]:
+    """The attempts of several jobs, oldest first; a job without any is left out."""
+    query = select(attempt).where(attempt.c.job_id.in_(job_ids)).order_by(attempt.c.number)
+    return jobs.grouped(connection.execute(query).mappings())

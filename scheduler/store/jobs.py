@@ -297,3 +297,11 @@ def events_of(connection: Connection, job_id: str) -> list[RowMapping]:
     state_of(connection, job_id)
     query = select(event).where(event.c.job_id == job_id).order_by(event.c.seq)
     return list(connection.execute(query).mappings())
+
+
+def grouped(rows: Iterable[RowMapping]) -> dict[str, list[RowMapping]]:
+    """Rows of any table by the job that they belong to, in their order."""
+    found: dict[str, list[RowMapping]] = {}
+    for row in rows:
+        found.setdefault(row["job_id"], []).append(row)
+    return found

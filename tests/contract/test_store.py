@@ -245,7 +245,7 @@ def test_inv16_a_second_delivery_of_energy_changes_nothing(database: Database) -
         with database.write() as connection:
             accounts.insert_once(connection, t.energy, [{**row, "energy_mj": energy_mj}])
     with database.read() as connection:
-        assert [r["energy_mj"] for r in accounts.energy_of(connection, "mri-1")] == [1000]
+        assert [r["energy_mj"] for r in accounts.energy_by_job(connection, ["mri-1"])["mri-1"]] == [1000]
 
 
 @pytest.mark.parametrize("table", t.APPEND_ONLY)

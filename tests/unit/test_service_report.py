@@ -1,10 +1,12 @@
 """A report without ids covers every job that ran, however many there are."""
 
 import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from lowtide.scheduler.control import service
 from lowtide.scheduler.control.clock import Clock
@@ -31,8 +33,34 @@ def a_service(books: Books, tmp_path: Path) -> tuple[Service, Writer]:
     return made, writer
 
 
+def queries_of(books: Books, work: Coroutine[Any, Any, object]) -> int:
+    """How many statements a piece of work takes."""
+    told: list[object] = []
+
+    def hear(*statement: object) -> None:
+        told.append(statement)
+
+    event.listen(books.database._reader, "before_cursor_execute", hear)
+    asyncio.run(work)
+    event.remove(books.database._reader, "before_cursor_execute", hear)
+    return len(told)
+
+
+def test_a_list_of_jobs_takes_no_more_queries_for_more_jobs(tmp_path: Path) -> None:
+    books = Books(tmp_path)
+    made, writer = a_service(books, tmp_path)
+    taken = []
+    for name in ("mri-1", "mri-2", "mri-3"):
+        books.ran(name)
+        taken.append(queries_of(books, made.jobs()))
+    assert set(taken) == {taken[0]}
+    assert [job["site"] for job in asyncio.run(made.jobs())] == ["lab"] * 3
+    writer.close()
+    books.database.close()
+
+
 def test_a_report_goes_through_all_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "REPORT_PAGE", 3)
+    monkeypatch.setattr(service, "PAGE", 3)
     books = Books(tmp_path)
     for n in range(8):
         books.ran(f"mri-{n}")

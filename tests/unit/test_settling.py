@@ -123,7 +123,7 @@ def test_a_yearly_average_saves_nothing(books: Books) -> None:
     average = a_yearly_average(217)
     books.settle(NOON + 2 * HOUR, actual=(average,), estimate=(average,))
     with books.database.read() as connection:
-        told = receipts.totals(accounts.energy_of(connection, "mri-1"), accounts.baseline_of(connection, "mri-1"))
+        told = receipts.totals(books.rows("mri-1"), accounts.baseline_by_job(connection, ["mri-1"])["mri-1"])
     assert told["avoided_g"] == pytest.approx(0)
 
 
@@ -156,7 +156,7 @@ def test_inv18_emissions_computed_again_from_the_rows_are_those_on_record(books:
         again = emissions.grams(row["energy_mj"], row["g_per_kwh"], row["pue"])  # type: ignore[arg-type]
         assert row["emissions_g"] == again
     with books.database.read() as connection:
-        told = receipts.totals(rows, accounts.baseline_of(connection, "mri-1"))
+        told = receipts.totals(rows, accounts.baseline_by_job(connection, ["mri-1"])["mri-1"])
     assert told["emissions_g"] == sum(row["emissions_g"] for row in rows)  # type: ignore[misc]
     assert told["baseline_emissions_g"] == pytest.approx((310 + 290 + 100) * KWH_G)
 
