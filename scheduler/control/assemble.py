@@ -17,6 +17,7 @@ from lowtide.scheduler.control.background import Background, quietly
 from lowtide.scheduler.control.clock import Clock
 from lowtide.scheduler.control.driver import Driver
 from lowtide.scheduler.control.gridwatch import GridWatch
+from lowtide.scheduler.control.lookup import Parts
 from lowtide.scheduler.control.loop import Loop
 from lowtide.scheduler.control.observe import Observer
 from lowtide.scheduler.control.reconcile import reconcile
@@ -101,7 +102,7 @@ class Daemon:
             background=self.background,
             cycled=cycled,
         )
-        self.service = Service(
+        parts = Parts(
             settings=settings,
             writer=self.writer,
             observer=self.observer,
@@ -110,11 +111,9 @@ class Daemon:
             grid=self.grid,
             sites=self.sites,
             clock=clock,
-            url=url,
-            shutdown=shutdown,
             background=self.background,
-            waits_for=self.waits_for,
         )
+        self.service = Service(parts, url=url, shutdown=shutdown, waits_for=self.waits_for)
         self._unseen = set(self.sites)
         self._useful, self._grid_asked = asyncio.Event(), asyncio.Event()
         self._deciding = self._changing = self._learning = False

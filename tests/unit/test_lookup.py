@@ -1,4 +1,4 @@
-"""A report without ids covers every job that ran, however many there are."""
+"""Jobs and receipts are read in pages, however many there are; a report without ids covers every job that ran."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,29 +8,25 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from lowtide.scheduler.control import service
+from lowtide.scheduler.control import lookup
 from lowtide.scheduler.control.clock import Clock
-from lowtide.scheduler.control.service import Service
+from lowtide.scheduler.control.lookup import Lookup, Parts
 from lowtide.scheduler.control.writer import Writer
 from lowtide.scheduler.settings import Settings
 from tests.books import HALF_HOUR, NOON, Books, a_series
 
 
-def a_service(books: Books, tmp_path: Path) -> tuple[Service, Writer]:
-    writer, unused = (
-        Writer(books.database),
-        dict[str, Any].fromkeys(("observer", "loop", "driver", "grid", "background", "waits_for")),
-    )
-    made = Service(
+def a_lookup(books: Books, tmp_path: Path) -> tuple[Lookup, Writer]:
+    writer = Writer(books.database)
+    unused = dict[str, Any].fromkeys(("observer", "loop", "driver", "grid", "background"))
+    parts = Parts(
         settings=Settings(data_dir=tmp_path),
         writer=writer,
         sites={},
         clock=Clock(wall=(NOON + 4 * HALF_HOUR).timestamp),
-        url=str,
-        shutdown=lambda _stop_cluster: None,
         **unused,  # type: ignore[arg-type]  # a report needs none of them
     )
-    return made, writer
+    return Lookup(parts), writer
 
 
 def queries_of(books: Books, work: Coroutine[Any, Any, object]) -> int:
@@ -48,7 +44,7 @@ def queries_of(books: Books, work: Coroutine[Any, Any, object]) -> int:
 
 def test_a_list_of_jobs_takes_no_more_queries_for_more_jobs(tmp_path: Path) -> None:
     books = Books(tmp_path)
-    made, writer = a_service(books, tmp_path)
+    made, writer = a_lookup(books, tmp_path)
     taken = []
     for name in ("mri-1", "mri-2", "mri-3"):
         books.ran(name)
@@ -60,12 +56,12 @@ def test_a_list_of_jobs_takes_no_more_queries_for_more_jobs(tmp_path: Path) -> N
 
 
 def test_a_report_goes_through_all_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "PAGE", 3)
+    monkeypatch.setattr(lookup, "PAGE", 3)
     books = Books(tmp_path)
     for n in range(8):
         books.ran(f"mri-{n}")
     books.settle(NOON + 2 * HALF_HOUR, actual=(a_series(100),))
-    made, writer = a_service(books, tmp_path)
+    made, writer = a_lookup(books, tmp_path)
     told = asyncio.run(made.report(None))
     assert sorted(r["job"]["id"] for r in told["jobs"]) == [f"mri-{n}" for n in range(8)]
     assert told["emissions_g"] == pytest.approx(8 * 125)

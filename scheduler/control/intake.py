@@ -1,0 +1,158 @@
+"""Accepts jobs, and plans those that might be submitted."""
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from lowtide.connectors.cluster.package import MIB, working_dir_package
+from lowtide.scheduler.control.lookup import Lookup, Parts
+from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.decide.explain import explain
+from lowtide.scheduler.model.errors import BadInput, Infeasible
+from lowtide.scheduler.model.job import JobId, JobSpec, spec_from_json, spec_to_json
+from lowtide.scheduler.model.plan import Snapshot
+from lowtide.scheduler.report.shape import Json, job_json
+from lowtide.scheduler.store import jobs, plans
+
+ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"
+"""No 0, 1, i, l, o, u: ids are read out and typed."""
+
+
+class Intake(Lookup):
+    """Takes jobs in."""
+
+    def __init__(self, parts: Parts) -> None:
+        """Take the running parts."""
+        super().__init__(parts)
+        self._settings, self._observer = parts.settings, parts.observer
+        self._grid, self._sites = parts.grid, parts.sites
+
+    async def submit(self, specs: list[JobSpec], *, actor: str, idempotency_keys: list[str | None]) -> list[Json]:
+        """Accept jobs; returns once they are durable. The first conflict among them is raised."""
+        new = [await self._new(spec, actor, key) for spec, key in zip(specs, idempotency_keys, strict=True)]
+        answers = await asyncio.gather(*(self._writer.submit(n) for n in new))
+        self._loop.wake("submit")
+        told = []
+        for candidate, answer in zip(new, answers, strict=True):
+            if answer.conflict is not None:
+                raise answer.conflict
+            fresh = self._fresh_json(candidate) if answer.created else await self.job(answer.job_id)
+            told.append({**fresh, "created": answer.created})
+        return told
+
+    async def submitted_before(self, spec: JobSpec, idempotency_key: str) -> Json | None:
+        """The job that a key was given to; what its working directory holds by now makes no difference.
+
+        Raises:
+            Conflict: the key was given to another job.
+
+        """
+
+        def work(connection: Connection) -> Json | None:
+            row = jobs.by_key(connection, idempotency_key)
+            if row is None:
+                return None
+            if spec_from_json(row["spec"]) != spec:
+                raise jobs.key_taken(idempotency_key, row["id"])
+            return self._figured(connection, [row])[0].job
+
+        return await self._writer.read(work)
+
+    async def _new(self, spec: JobSpec, actor: str, key: str | None) -> jobs.NewJob:
+        now = self._clock.now()
+        queue = self._queue(spec)
+        self._check_feasible(spec)
+        package = await asyncio.to_thread(self._pack, spec.working_dir) if spec.working_dir else None
+        plain = spec_to_json(spec)
+        text = json.dumps({**plain, "package": package}, sort_keys=True).encode()
+        return jobs.NewJob(
+            job_id=JobId(f"{spec.name[:48].rstrip('-_')}-{_short_id()}"),
+            spec=spec,
+            spec_json=plain,
+            spec_digest=hashlib.sha256(text).hexdigest(),
+            urgency=(spec.urgency or queue.urgency).value,
+            actor=actor,
+            submitted_at=now,
+            latest_finish_at=spec.latest_finish(now, queue.patience_s),
+            idempotency_key=key,
+            package=package,
+        )
+
+    def _queue(self, spec: JobSpec) -> Any:
+        queue = self._observer.queues.get(spec.queue)
+        if queue is None:
+            known = ", ".join(sorted(self._observer.queues))
+            message = f"there is no queue {spec.queue!r}; the queues are: {known}."
+            raise BadInput(message, fix="Choose one with --queue.")
+        return queue
+
+    def _check_feasible(self, spec: JobSpec) -> None:
+        """Refuse what no configured site could ever run, naming what they offer (residency only waits)."""
+        sites = [runtime.site for runtime in self._sites.values()]
+        fitting = [s for s in sites if s.can_ever_run(spec.resources)]
+        if fitting:
+            return
+        need = spec.resources
+        wanted = _amount(need.gpus, need.gpu_model, need.cpus)
+        offers = "; ".join(f"{s.name}: {_amount(s.gpus, s.gpu_model, s.cpus)}" for s in sites)
+        raise Infeasible(f"the job needs {wanted}; no site has that ({offers}).", fix="Ask for less, or add a site.")
+
+    def _pack(self, working_dir: str) -> str:
+        """Keep the working directory as it is now, under the hash of its content."""
+        content = working_dir_package(Path(working_dir), self._settings.max_working_dir_mib * MIB)
+        name = f"{hashlib.sha256(content).hexdigest()}.zip"
+        target = self._settings.data_dir / "packages" / name
+        if not target.exists():
+            scratch = target.with_suffix(f".{secrets.token_hex(4)}.new")
+            with scratch.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.rename(target)
+        return name
+
+    def _fresh_json(self, new: jobs.NewJob) -> Json:
+        row = {**jobs.row_values(new), "started_at": None, "finished_at": None, "held_by": None, "exit_code": None}
+        row |= dict.fromkeys(plans.REVIEWED[3:])
+        return job_json(row, now=new.submitted_at, site=None, figures=None)
+
+    async def plan(self, spec: JobSpec) -> Json:
+        """What would be decided now; writes nothing."""
+        queue = self._queue(spec)
+        self._check_feasible(spec)
+        snapshot = await self._snapshot()
+        view = self._observer.imagined(spec, snapshot.now, snapshot.sites, spec.urgency or queue.urgency)
+        every = tuple(sorted((*snapshot.jobs, view), key=lambda v: v.job_id))
+        wider = Snapshot(
+            now=snapshot.now,
+            jobs=every,
+            sites=snapshot.sites,
+            queues=snapshot.queues,
+            forecasts=snapshot.forecasts,
+            slot_s=snapshot.slot_s,
+        )
+        plan = await asyncio.to_thread(decide, wider)
+        decision = next(d for d in plan.decisions if d.job_id == view.job_id)
+        return explain(decision, plan)
+
+    async def _snapshot(self) -> Snapshot:
+        now = self._clock.now()
+        forecasts = await self._grid.price(now, self._settings.slot_s)
+        shot, _ = await self._writer.read(
+            lambda c: self._observer.snapshot(c, now=now, sites=list(self._sites.values()), forecasts=forecasts)
+        )
+        return shot
+
+
+def _amount(gpus: int, gpu_model: str | None, cpus: int) -> str:
+    return f"{gpus} GPU(s){f' of model {gpu_model}' if gpu_model else ''} and {cpus} CPU(s)"
+
+
+def _short_id() -> str:
+    return "".join(secrets.choice(ID_ALPHABET) for _ in range(8))
