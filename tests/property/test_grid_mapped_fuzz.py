@@ -107,14 +107,14 @@ ROWS: dict[str, tuple[HttpJson, list[Any]]] = {
         [f"{when:%Y-%m-%dT%H:%M}" for when in slots(6)],
     ),
 }
-MAPPED = st.sampled_from(sorted(ROWS)).flatmap(
-    lambda form: st.tuples(
-        st.just(form),
-        mutated(
-            {"zone": "campus", "made": ROWS[form][1][0], "rows": [{"t": t, "v": {"g": 100}} for t in ROWS[form][1]]}
-        ),
-    )
-)
+
+
+def body_of(form: str) -> Any:
+    times = ROWS[form][1]
+    return {"zone": "campus", "made": times[0], "rows": [{"t": time, "v": {"g": 100}} for time in times]}
+
+
+MAPPED = st.sampled_from(sorted(ROWS)).flatmap(lambda form: st.tuples(st.just(form), mutated(body_of(form))))
 
 
 @thorough()

@@ -20,6 +20,7 @@ NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 RECORDED = Recorded()
 NESO = neso.Neso("http://vendor")
+HALF_HOURS = {"data": [neso_row(NOON + i * 30 * MINUTE, forecast=100 + i, actual=95 + i) for i in range(-6, 6)]}
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -56,7 +57,7 @@ def test_any_retry_after_is_a_moment_within_an_hour_or_nothing(header: str) -> N
 
 @thorough()
 @given(
-    body=mutated({"data": [neso_row(NOON + i * 30 * MINUTE, forecast=100 + i, actual=95 + i) for i in range(-6, 6)]}),
+    body=mutated(HALF_HOURS),
     operation=st.sampled_from(["actual", "forecast"]),
 )
 def test_any_answer_of_neso_is_a_sane_series_or_a_grid_failure(body: bytes, operation: str) -> None:
