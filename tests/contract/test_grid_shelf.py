@@ -155,8 +155,9 @@ def test_a_file_with_a_wrong_value_is_ignored_or_harmless(tmp_path: Path, key: s
 def test_a_file_for_another_zone_is_never_that_zones_answer(tmp_path: Path) -> None:
     world = World()
     live(world, tmp_path, ask_both)
-    for path in tmp_path.iterdir():
-        path.write_text(path.read_text().replace('"question":["forecast","GB"]', '"question":["forecast","DE"]'))
+    mine, other_zone = '"question":["forecast","GB"]', '"question":["forecast","DE"]'
+    (path,) = [path for path in tmp_path.iterdir() if mine in path.read_text()]
+    path.write_text(path.read_text().replace(mine, other_zone))
 
     async def other(reader: GridReader) -> None:
         series = await reader.forecast("DE")
