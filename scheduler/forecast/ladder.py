@@ -15,8 +15,8 @@ from lowtide.scheduler.forecast.bands import Bands, default_difference
 from lowtide.scheduler.forecast.correct import RAW, Outlook, corrected, outlook
 from lowtide.scheduler.forecast.faults import Fault, sound
 from lowtide.scheduler.forecast.learn import UNLEARNED, Learned, Skill
-from lowtide.scheduler.forecast.own import HORIZON, as_series, own_forecast
-from lowtide.scheduler.forecast.record import MEASURED, FloatArray, Issue, Record, record
+from lowtide.scheduler.forecast.own import HORIZON, as_series, behind_s, own_forecast
+from lowtide.scheduler.forecast.record import FloatArray, Issue, Record, record
 from lowtide.scheduler.model.plan import GridForecast
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.units import S_PER_H, floor_to
@@ -134,8 +134,7 @@ def _own(known: GridKnowledge, now: datetime, slot_s: float) -> GridForecast | N
     series = own_forecast(known.history, now, skill.correction, told)
     if series is None:
         return None
-    newest = max(p.end for p in known.history.points if p.kind in MEASURED and p.end <= now)
-    return _slots(known, series, skill, Rung.OWN_FORECAST, now, slot_s, age_s=(now - newest).total_seconds())
+    return _slots(known, series, skill, Rung.OWN_FORECAST, now, slot_s, age_s=behind_s(known.history, now))
 
 
 def _prices(series: Series, now: datetime, slot_s: float) -> list[float]:

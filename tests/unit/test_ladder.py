@@ -18,7 +18,7 @@ from lowtide.scheduler.forecast.ladder import (
     forecast_for,
 )
 from lowtide.scheduler.forecast.learn import Learned, Skill
-from lowtide.scheduler.forecast.own import own_forecast
+from lowtide.scheduler.forecast.own import HISTORY_MAX_AGE, own_forecast
 from lowtide.scheduler.forecast.skill import LEAD_ERROR_G_PER_KWH
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
 
@@ -191,6 +191,13 @@ def test_there_is_no_own_forecast_without_three_measured_days(history: Series) -
 def test_own_forecast_says_how_old_its_newest_figure_is() -> None:
     found = forecast_for(GridKnowledge("GB", history=a_history(5)), NOON + 3 * HOUR, SLOT_S)
     assert found.age_s == 3 * 3600
+
+
+def test_own_forecast_ends_with_fresh_history() -> None:
+    known = GridKnowledge("GB", history=a_history(8), static=STATIC)
+    assert rung_of(known, NOON + HISTORY_MAX_AGE) == Rung.OWN_FORECAST
+    late = forecast_for(known, NOON + HISTORY_MAX_AGE + timedelta(seconds=1), SLOT_S)
+    assert (late.rung, late.may_shift) == (Rung.STATIC_AVERAGE, False)
 
 
 def test_the_same_knowledge_gives_the_same_forecast() -> None:
