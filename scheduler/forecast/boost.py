@@ -53,7 +53,10 @@ def boosted(known: Record, found: Pairs, usual: FloatArray) -> Boosted | None:
         return None
     traits = np.stack([_traits(known, found, row, usual[row]) for row in range(len(found.at))])
     cut = int(LEARNED_SHARE * len(found.at))
-    before = fit(*_lessons(found, traits, usual, found.at[cut]))
+    lessons = _lessons(found, traits, usual, found.at[cut])
+    if not len(lessons[0]):  # figures that ended days ago: nothing usual was known when anything came
+        return None
+    before = fit(*lessons)
     judged = replace(found, at=found.at[cut:], outlooks=found.outlooks[cut:], came=found.came[cut:])
     told = _told(before, traits[cut:], usual[cut:])
     if not captured(judged, told) > captured(judged, usual[cut:]) + LEAST_GAIN:
