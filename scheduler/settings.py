@@ -37,6 +37,11 @@ class SiteSettings(_Strict):
         "", description="cloud region, for example aws:eu-west-1, in place of a zone; a zone given as well wins"
     )
     grid: str = Field("", description="grid source for the zone; empty picks one that knows the zone")
+    climatology: bool = Field(
+        False,
+        description="when no forecast and no fresh history is left, go by the mean of the same time of day over the "
+        "days that are kept, and delay jobs where that has captured a saving; each site of the zone must say so",
+    )
     gpus: Annotated[int, Field(ge=0, le=100_000)] = 0
     cpus: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     gpu_model: str = ""

@@ -349,7 +349,7 @@ class FakeService:
             "attribution": "NESO, CC BY 4.0",
             "faults": [],
             "correction": "fitted",
-            "calibration": {"basis": "calibrated", "moments": 312},
+            "calibration": {"basis": "calibrated", "moments": 312, "captured": 0.71},
             "actual": [
                 {"start": iso(NOW - timedelta(minutes=30)), "end": iso(NOW), "g_per_kwh": 190.0},
             ],

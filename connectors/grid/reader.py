@@ -105,6 +105,10 @@ class GridReader:
         ahead, past = self._memory(("forecast", zone)), self._memory(("actual", zone))
         return ahead.answer or past.answer, ahead.failure or past.failure
 
+    def past(self, zone: str) -> Series | None:
+        """The newest answer about the past, however old."""
+        return self._memory(("actual", zone)).answer
+
     def _whole(self, zone: str, span: timedelta) -> timedelta:
         """Whole days, and no fewer than were ever asked for."""
         return max(self._memory(("actual", zone)).span, timedelta(days=math.ceil(span / DAY)))

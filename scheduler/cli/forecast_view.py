@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from lowtide.scheduler.cli.table import Cell, Column, facts, has_colour, table, terminal_width
-from lowtide.scheduler.cli.words import NONE, local, moment_of, rung_words, span, zone_name
+from lowtide.scheduler.cli.words import NONE, local, moment_of, rung_words, skill_words, span, zone_name
 
 Json = dict[str, Any]
 LONG_AGO = timedelta(days=300)
@@ -123,6 +123,7 @@ def source_text(forecast: Json) -> str:
             ("issued", _issued(forecast)),
             ("corrected", CORRECTIONS.get(str(forecast.get("correction")), "")),
             ("band", _band_words(forecast.get("calibration") or {})),
+            ("captured", _skill_words(forecast)),
             ("set aside", " ".join(str(fault["sentence"]) for fault in forecast.get("faults") or [])),
             ("trouble", forecast.get("trouble") or ""),
             ("data", forecast.get("attribution") or ""),
@@ -135,6 +136,12 @@ def _band_words(calibration: Json) -> str:
     basis, moments = str(calibration.get("basis")), calibration.get("moments") or 0
     words = BANDS.get(basis, "")
     return f"{words}, from {moments} past forecasts" if words and basis != "default" else words
+
+
+def _skill_words(forecast: Json) -> str:
+    """What plans by such figures would have saved so far."""
+    calibration = forecast.get("calibration") or {}
+    return skill_words(forecast["rung"], calibration.get("captured"), calibration.get("moments"))
 
 
 def _issued(forecast: Json) -> str:

@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from lowtide.scheduler.cli.table import Cell, Column, commands, facts, flow, styled, table
-from lowtide.scheduler.cli.words import NONE, change_from_now, count, local, mass, rung_words, short, span, zone_name
+from lowtide.scheduler.cli.words import (
+    NONE,
+    change_from_now,
+    count,
+    local,
+    mass,
+    rung_words,
+    short,
+    skill_words,
+    span,
+    zone_name,
+)
 
 Json = dict[str, Any]
 MAX_CANDIDATES = 12
@@ -117,8 +128,15 @@ def grid_text(grid: Sequence[Json]) -> str:
         age = f", {span(entry['age_s'])} old" if entry.get("age_s") is not None else ""
         kind = ", ".join(str(entry[key]) for key in ("signal", "basis") if entry.get(key))
         told = f"Grid data: {zone} from {source}: {rung_words(entry.get('rung'))}{age}{f' ({kind})' if kind else ''}."
-        lines.append(flow(told + (f" {entry['attribution']}." if entry.get("attribution") else "")))
+        told += f" {entry['attribution']}." if entry.get("attribution") else ""
+        lines.append(flow(told + _skill(entry)))
     return "\n".join(lines)
+
+
+def _skill(entry: Json) -> str:
+    """What plans by such figures would have saved so far."""
+    words = skill_words(entry.get("rung"), entry.get("captured"), entry.get("pairs"))
+    return f" Captured by such figures: {words}." if words else ""
 
 
 def explain_text(plan: Json, *, decisions: int = MAX_HISTORY) -> str:

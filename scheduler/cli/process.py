@@ -195,6 +195,7 @@ def grid_troubles(folder: Path, health: Json) -> list[str]:
 MEANWHILE = {
     "static_average": "Jobs run at once, and are counted at a yearly average, until it answers.",
     "blind": "Jobs run at once until it answers.",
+    "climatology": "What was usual at that time of day serves until it answers.",
     "cached_forecast": "The last forecast serves until it is too old.",
 }
 

@@ -94,7 +94,9 @@ def change_from_now(value: float | None, reference: float | None) -> str:
     return f"{value / reference - 1:+.0%}"
 
 
+CLIMATOLOGY = "climatology"
 RUNGS = {
+    CLIMATOLOGY: "what was usual at that time of day, for want of newer figures",
     "static_average": "a yearly average, which never delays a job",
     "blind": "no data, so jobs run at once",
 }
@@ -103,6 +105,14 @@ RUNGS = {
 def rung_words(rung: str | None) -> str:
     """How good the grid data is, as the forecast ladder has it."""
     return RUNGS.get(str(rung), str(rung or "unknown").replace("_", " "))
+
+
+def skill_words(rung: str | None, captured: float | None, moments: int | None) -> str:
+    """How much of the possible saving plans by such figures would have had; empty where that matters to nobody."""
+    if captured is None or not moments:
+        return "not known yet, so no job is delayed" if rung == CLIMATOLOGY else ""
+    found = f"{captured:.0%} of the possible saving on {count(moments, 'past moment')}"
+    return f"{found}, so no job is delayed" if rung == CLIMATOLOGY and captured <= 0 else found
 
 
 def count(number: int, noun: str) -> str:

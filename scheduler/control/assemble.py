@@ -20,6 +20,7 @@ from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.lookup import Parts
 from lowtide.scheduler.control.loop import Loop
 from lowtide.scheduler.control.observe import Observer
+from lowtide.scheduler.control.recall import recall
 from lowtide.scheduler.control.reconcile import reconcile
 from lowtide.scheduler.control.service import Service
 from lowtide.scheduler.control.sites import SiteRuntime
@@ -221,6 +222,7 @@ class Daemon:
     async def _refresh_grid(self) -> None:
         before = {zone: state.forecast for zone, state in self.grid.zones.items()}
         fresh = await self.grid.refresh()
+        recalled = await recall(self.grid, self.writer, self.clock.now())
         now = self.clock.now()
 
         def keep(connection: Connection) -> None:
@@ -228,12 +230,12 @@ class Daemon:
                 settling.store_series(connection, series, now)
 
         await self.writer.run(keep)
-        await self._keep_issues()
+        await self._keep_issues(recalled=recalled)
         issued = {zone: state.forecast for zone, state in self.grid.zones.items()}
         if any(_issue(issued[zone]) != _issue(before[zone]) for zone in issued):
             self.loop.wake("grid")
 
-    async def _keep_issues(self) -> None:
+    async def _keep_issues(self, *, recalled: bool) -> None:
         """Note new issues, keep them, and learn from them beside everything else."""
         foresight, now = self.grid.foresight, self.clock.now()
         zones = {zone: state for zone, state in self.grid.zones.items() if state.forecast or state.actual}
@@ -242,8 +244,12 @@ class Daemon:
             await self.writer.run(partial(_store_issues, series=new, now=now))
         for zone, state in zones.items():
             await foresight.lay(zone, state.actual)
-        if not self._learning:
-            self._learning = True
+        if self._learning:
+            return
+        self._learning = True
+        if recalled:  # without the skill of old figures, what waits by them would start
+            await self._learn()
+        else:
             self.background.once(self._learn(), "learn")
 
     async def _noted(self, zone: str, forecast: Series | None) -> Series | None:

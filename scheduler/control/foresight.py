@@ -26,6 +26,7 @@ class ZoneForesight:
     past: Record | None = None
     learned: Learned = UNLEARNED
     learned_at: datetime | None = None
+    actual_key: SeriesKey | None = None
 
 
 class Foresight:
@@ -65,6 +66,9 @@ class Foresight:
         if actual is None:
             state.past = None
             return
+        if state.actual_key not in {None, actual.key}:  # what other figures taught tells nothing of these
+            state.learned, state.learned_at = UNLEARNED, None
+        state.actual_key = actual.key
         issues = [issue for issue in state.issues if issue.key == actual.key]
         step_s = issues[-1].step_s if issues else actual.step_s
         state.past = await asyncio.to_thread(record, issues, actual, self._now(), step_s)

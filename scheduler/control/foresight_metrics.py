@@ -55,6 +55,7 @@ def _skill(grid: GridWatch) -> Iterator[Metric]:
         _add(captured, [zone, "corrected"], skill.captured)
         _add(captured, [zone, "provider"], skill.captured_raw)
         _add(captured, [zone, "own"], state.learned.own.captured)
+        _add(captured, [zone, "climatology"], state.learned.climatology.captured)
     yield from (coverage, bias, captured)
 
 

@@ -65,6 +65,8 @@ class ZoneState:
     forecast: Series | None = None
     static: Series | None = None
     trouble: str = ""
+    is_recalled: bool = False
+    """Whether the store was looked through for its past already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +112,14 @@ class GridWatch:
         self._static = GridReader(Static(), clock.now)
         self.zones: dict[str, ZoneState] = {}
         self._sites: list[SiteRuntime] = []
+        self._climatology: frozenset[str] = frozenset()
         self._probes = Probes()
         self.foresight = Foresight(clock.now)
         self._told: dict[str, tuple[_Basis, GridForecast]] = {}
 
     def follow(self, sites: list[SiteRuntime]) -> None:
         """Choose a source for every site's zone: the one it names, else the first that may know the zone."""
-        self._sites = sites
+        self._sites, self._climatology = sites, _opted_in(sites)
         for runtime in sites:
             zone = runtime.site.zone
             if zone:
@@ -194,8 +197,26 @@ class GridWatch:
         seen = self.foresight.of(state.zone)
         past = seen.past if state.forecast is not None and seen.past is not None and seen.past.issues else None
         return GridKnowledge(
-            state.zone, state.forecast, history, state.static, state.trouble, past, learned=seen.learned
+            state.zone,
+            state.forecast,
+            history,
+            state.static,
+            state.trouble,
+            past,
+            learned=seen.learned,
+            climatology=state.zone in self._climatology,
         )
+
+    def forgotten(self) -> dict[str, Series]:
+        """What was last answered about the past of zones of which none is known now; each zone is told once."""
+        found: dict[str, Series] = {}
+        for state in self.zones.values():
+            reader = self.readers.get(state.source)
+            if state.actual is None and reader is not None and not state.is_recalled:
+                state.is_recalled = True
+                answer = reader.past(state.zone)
+                found |= {} if answer is None else {state.zone: answer}
+        return found
 
     def actuals(self) -> dict[str, Series]:
         """Recorded intensity by zone; a yearly average where the zone has no other source."""
@@ -221,6 +242,12 @@ class GridWatch:
         """Close all sources."""
         for reader in (*self.readers.values(), self._static):
             await reader.close()
+
+
+def _opted_in(sites: list[SiteRuntime]) -> frozenset[str]:
+    """Zones in which every site asks for a climatology: they share one forecast, and none gets it unasked."""
+    zones = {runtime.site.zone for runtime in sites}
+    return frozenset(zones - {runtime.site.zone for runtime in sites if not runtime.settings.climatology})
 
 
 def _steers(source: GridSource) -> bool:

@@ -1,10 +1,12 @@
 """Which grid data one decision rests on: the fallback ladder, pure.
 
-fresh_forecast, cached_forecast, own_forecast, static_average, blind: the first that is there and sound is used,
-corrected with what is known by then, and recorded with the data's age and what was wrong with better data. The last two
-never justify a delay.
+fresh_forecast, cached_forecast, own_forecast, climatology, static_average, blind: the first that is there and sound is
+used, corrected with what is known by then, and recorded with the data's age and what was wrong with better data. A
+climatology is used only where it was asked for, and justifies a delay only by its recorded skill; the last two never
+do.
 """
 
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,6 +14,7 @@ from enum import StrEnum
 import numpy as np
 
 from lowtide.scheduler.forecast.bands import Bands, default_difference
+from lowtide.scheduler.forecast.climatology import climatology
 from lowtide.scheduler.forecast.correct import RAW, Outlook, corrected, outlook
 from lowtide.scheduler.forecast.faults import Fault, sound
 from lowtide.scheduler.forecast.learn import UNLEARNED, Learned, Skill
@@ -36,6 +39,7 @@ class Rung(StrEnum):
     FRESH_FORECAST = "fresh_forecast"
     CACHED_FORECAST = "cached_forecast"
     OWN_FORECAST = "own_forecast"
+    CLIMATOLOGY = "climatology"
     STATIC_AVERAGE = "static_average"
     BLIND = "blind"
 
@@ -45,7 +49,7 @@ class GridKnowledge:
     """What is known about a zone when a decision is made; any of it may be missing.
 
     ``past`` is the record of issues (this forecast among them) and actuals, where it has been prepared; ``learned`` is
-    what it teaches.
+    what it teaches. ``climatology`` says whether the zone's sites ask for one where nothing better is left.
     """
 
     zone: str
@@ -55,6 +59,7 @@ class GridKnowledge:
     trouble: str = ""
     past: Record | None = None
     learned: Learned = UNLEARNED
+    climatology: bool = False
 
 
 def forecast_for(known: GridKnowledge, now: datetime, slot_s: float) -> GridForecast:
@@ -67,7 +72,7 @@ def forecast_for(known: GridKnowledge, now: datetime, slot_s: float) -> GridFore
 
     """
     found, faults = _provided(known, now, slot_s)
-    found = found or _own(known, now, slot_s)
+    found = found or _own(known, now, slot_s) or _climatology(known, now, slot_s)
     if found is None and known.static is not None and known.static.points:
         found = _flat(known, known.static.points[0].g_per_kwh, Rung.STATIC_AVERAGE, now, slot_s)
     found = found or _flat(known, BLIND_G_PER_KWH, Rung.BLIND, now, slot_s)
@@ -137,6 +142,14 @@ def _own(known: GridKnowledge, now: datetime, slot_s: float) -> GridForecast | N
     return _slots(known, series, skill, Rung.OWN_FORECAST, now, slot_s, age_s=behind_s(known.history, now))
 
 
+def _climatology(known: GridKnowledge, now: datetime, slot_s: float) -> GridForecast | None:
+    if not known.climatology or known.history is None:
+        return None
+    series, skill = climatology(known.history, now), known.learned.climatology
+    told = _slots(known, series, skill, Rung.CLIMATOLOGY, now, slot_s, age_s=behind_s(known.history, now))
+    return None if told is None else replace(told, may_shift=skill.captured > 0)  # false for NaN: not known
+
+
 def _prices(series: Series, now: datetime, slot_s: float) -> list[float]:
     """Prices by slot, up to the first slot that the series does not cover."""
     step = timedelta(seconds=slot_s)
@@ -180,6 +193,7 @@ def _slots(
             **_provenance(known, series, rung, age_s),
             "error_basis": skill.bands.basis,
             "pairs": skill.moments,
+            "captured": None if math.isnan(skill.captured) else skill.captured,
         },
         difference=skill.difference or default_difference(skill.doubt * float(told.mean())),
         p10=tuple(low.tolist()),

@@ -7,6 +7,7 @@ import numpy as np
 
 from lowtide.scheduler.forecast.bands import Bands, calibrated, default_bands, difference
 from lowtide.scheduler.forecast.boost import Boosted, boosted
+from lowtide.scheduler.forecast.climatology import LEAST_MOMENTS, told_before
 from lowtide.scheduler.forecast.correct import DEFAULT_CORRECTION, RAW, Correction
 from lowtide.scheduler.forecast.fit import captured, fitted
 from lowtide.scheduler.forecast.pairs import Pairs, pairs
@@ -44,15 +45,20 @@ class Skill:
 
 PROVIDED = Skill()
 OWN = Skill(bands=default_bands(OWN_DOUBT), doubt=OWN_DOUBT)
+CLIMATOLOGY = Skill(RAW, bands=default_bands(OWN_DOUBT), doubt=OWN_DOUBT)
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """The skill of the provider's corrected forecast and of our own, and what boosting tells where that is better."""
+    """The skill of each way of telling the future, and what boosting tells where that is better than the usual figures.
+
+    The skill of climatology is known for every zone, so that it can be looked at before anybody opts in.
+    """
 
     provided: Skill = PROVIDED
     own: Skill = OWN
     boosted: Boosted | None = None
+    climatology: Skill = CLIMATOLOGY
 
 
 UNLEARNED = Learned()
@@ -60,20 +66,34 @@ UNLEARNED = Learned()
 
 def learn(known: Record, until: int) -> Learned:
     """All that the pairs before slot ``until`` tell."""
+    own, better = _own(known, until)
+    return Learned(_provided(known, until), own, better, _climatology(known, until))
+
+
+def _provided(known: Record, until: int) -> Skill:
     given = pairs(known, until) if known.issues else None
-    provided = UNLEARNED.provided
-    if given is not None and given.at:
-        how = fitted(given)
-        provided = _skill(given, given.told(how), how, given.told(RAW))
+    if given is None or not given.at:
+        return PROVIDED
+    how = fitted(given)
+    return _skill(given, given.told(how), how, given.told(RAW))
+
+
+def _own(known: Record, until: int) -> tuple[Skill, Boosted | None]:
     alone = pairs(known, until, own=True)
     if not alone.at:
-        return Learned(provided)
+        return OWN, None
     told = alone.told(DEFAULT_CORRECTION, own=True)
     better = None if known.issues else boosted(known, alone, told)
     if better is None:
-        return Learned(provided, _skill(alone, told, DEFAULT_CORRECTION, told))
+        return _skill(alone, told, DEFAULT_CORRECTION, told), None
     usual = told[-len(better.judged.at) :]
-    return Learned(provided, _skill(better.judged, better.told, DEFAULT_CORRECTION, usual), better)
+    return _skill(better.judged, better.told, DEFAULT_CORRECTION, usual), better
+
+
+def _climatology(known: Record, until: int) -> Skill:
+    found, told = told_before(known, until)
+    skill = _skill(found, told, RAW, told)
+    return skill if skill.moments >= LEAST_MOMENTS else CLIMATOLOGY
 
 
 def _skill(found: Pairs, told: FloatArray, how: Correction, raw: FloatArray) -> Skill:

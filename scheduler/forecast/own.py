@@ -13,8 +13,8 @@ from lowtide.scheduler.model.series import Point, PointKind, Series
 DAY = timedelta(days=1)
 MIN_HISTORY = 3 * DAY
 HISTORY_MAX_AGE = 2 * DAY
-"""Of its newest figure. Past forecasts are judged up to 48 h ahead: how wrong one is that starts from an older figure is
-not known, and by then the weather is another."""
+"""Of its newest figure. Past forecasts are judged up to 48 h ahead: how wrong one is that starts from an older figure
+is not known, and by then the weather is another."""
 HORIZON = DAY
 
 

@@ -1,5 +1,6 @@
 """Past forecasts beside what came: each moment of the last two weeks told anew with what was known then. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,17 +42,28 @@ class Pairs:
 
 def pairs(known: Record, until: int, *, own: bool = False) -> Pairs:
     """All moments before slot ``until`` at which something could be told; ``own``: by the last days alone."""
-    every, count = max(1, round(EVERY_S / known.step_s)), max(1, round(AHEAD_S / known.step_s))
+    count = max(1, round(AHEAD_S / known.step_s))
     delay = max(0, until - 1 - known.newest_known(until))
     first = known.slots_per_day if own else min((i.known for i in known.issues), default=until)
     at, found = [], []
-    for slot in range(max(1, first) + (until - max(1, first)) % every, until, every):
+    for slot in moments(known, first, until):
         issue = None if own else sound(known, slot)[0]
         if own or issue is not None:
             at.append(slot)
             found.append(outlook(known, slot, issue, count, delay))
+    return Pairs(known.step_s, tuple(at), tuple(found), came_after(known, at, count, until), until)
+
+
+def moments(known: Record, first: int, until: int) -> range:
+    """Slots from about ``first`` on to judge at, ending an hour or less before ``until``."""
+    every, first = max(1, round(EVERY_S / known.step_s)), max(1, first)
+    return range(first + (until - first) % every, until, every)
+
+
+def came_after(known: Record, at: Sequence[int], count: int, until: int) -> FloatArray:
+    """[moment, slot ahead], the actuals from each moment on that are known before slot ``until``; else NaN."""
     came = np.full((len(at), count), np.nan)
     for row, slot in enumerate(at):
         values = known.actual[slot : min(slot + count, until)]
         came[row, : len(values)] = values
-    return Pairs(known.step_s, tuple(at), tuple(found), came, until)
+    return came

@@ -43,7 +43,11 @@ def outlook(
         "trouble": told.get("trouble") or None,
         "faults": told.get("faults") or [],
         "correction": told.get("correction"),
-        "calibration": {"basis": told.get("error_basis"), "moments": told.get("pairs")},
+        "calibration": {
+            "basis": told.get("error_basis"),
+            "moments": told.get("pairs"),
+            "captured": told.get("captured"),
+        },
         "actual": [
             {"start": stamp(p.start), "end": stamp(p.end), "g_per_kwh": p.g_per_kwh}
             for p in (actual.points if actual else ())

@@ -219,6 +219,28 @@ def test_the_source_line_says_how_the_forecast_was_corrected_and_what_its_band_r
     assert "too few past forecasts" in young
 
 
+CLIMATOLOGY = {"basis": "calibrated", "moments": 168}
+
+
+@pytest.mark.parametrize(
+    ("captured", "words"),
+    [
+        (0.42, "42% of the possible saving on 168 past moments"),
+        (-0.1, "-10% of the possible saving on 168 past moments, so no job is delayed"),
+        (None, "not known yet, so no job is delayed"),
+    ],
+)
+def test_a_climatology_says_what_it_is_and_what_it_captured(captured: float | None, words: str) -> None:
+    told = a_forecast(rung="climatology", calibration={**CLIMATOLOGY, "captured": captured})
+    text = " ".join(forecast_view.source_text(told).split())
+    assert "what was usual at that time of day" in text
+    assert words in text
+    entry = {"zone": "GB", "source": "neso", "rung": "climatology", "age_s": 3e5, "pairs": 168, "captured": captured}
+    explained = " ".join(plan_view.grid_text([entry]).split())
+    assert "what was usual at that time of day" in explained
+    assert words in explained
+
+
 def test_a_faulty_forecast_is_named_with_what_is_wrong() -> None:
     frozen = {"code": "frozen", "sentence": "the issue repeats that of 2023-03-23 20:30 UTC unchanged."}
     text = forecast_view.source_text(a_forecast(faults=[frozen]))

@@ -70,6 +70,20 @@ def test_what_was_learned_serves_until_an_hour_has_passed() -> None:
     assert again is first
 
 
+def test_what_other_figures_taught_is_forgotten() -> None:
+    days, watch = recorded_days(), Foresight(lambda: LAST)
+
+    async def look() -> None:
+        await watch.lay("GB", days.actual)
+        await watch.learn("GB")
+        assert watch.of("GB").learned != UNLEARNED
+        await watch.lay("GB", replace(days.actual, source="other"))
+
+    asyncio.run(look())
+    assert watch.of("GB").learned == UNLEARNED
+    assert watch.of("GB").learned_at is None
+
+
 def test_without_actuals_there_is_nothing_to_learn_from() -> None:
     watch = Foresight(lambda: NOON)
     watch.saw("GB", a_series(NOON, 24, issued_at=NOON))
