@@ -4,11 +4,12 @@ Unknown keys are refused with the nearest known key; nothing here opens a socket
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import Urgency, check_id
@@ -114,6 +115,27 @@ class QueueSettings(_Strict):
         return Queue(policy_params=params, **values)
 
 
+REGION = re.compile(r"[a-z0-9][a-z0-9_-]*:[a-z0-9][a-z0-9_.-]*", re.ASCII)
+MAX_REGION = 80
+
+
+class RegionSettings(_Strict):
+    """Where one cloud region lies, before or beside the public tables; a plain text is its zone."""
+
+    zone: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
+        description="grid zone, for whatever source the site names"
+    )
+    source: Annotated[str, Field(max_length=300)] = Field("", description="who says so, shown by lowtide zones")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelt_out(cls, value: object) -> object:
+        if isinstance(value, bool):
+            message = f'{value} is no zone; YAML reads NO as false: put the zone in quotes, as in "NO"'
+            raise ValueError(message)  # noqa: TRY004 - pydantic takes no other
+        return {"zone": value} if isinstance(value, str) else value
+
+
 class GridSettings(_Strict):
     """One grid source; ``options`` go to the source itself."""
 
@@ -139,6 +161,9 @@ class Settings(_Strict):
     sites: tuple[SiteSettings, ...] = ()
     queues: tuple[QueueSettings, ...] = DEFAULT_QUEUES
     grids: tuple[GridSettings, ...] = DEFAULT_GRIDS
+    regions: dict[str, RegionSettings] = Field(
+        default_factory=dict, description="cloud regions whose zone you know better than public tables, see below"
+    )
     slot_s: Annotated[float, Field(ge=60, le=3600)] = 900.0
     tick_s: Annotated[float, Field(gt=0)] = Field(
         15.0, description="wall seconds between two scheduling cycles when nothing happens"
@@ -153,6 +178,19 @@ class Settings(_Strict):
     cpu_power_w: Annotated[float, Field(gt=0)] = Field(6.5, description="planning default per CPU")
     max_working_dir_mib: Annotated[int, Field(ge=1)] = 256
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("regions", mode="after")
+    @classmethod
+    def _lower(cls, rows: dict[str, RegionSettings]) -> dict[str, RegionSettings]:
+        found = {name.lower(): row for name, row in rows.items()}
+        for name in rows:
+            if len(name) > MAX_REGION or not REGION.fullmatch(name.lower()):
+                message = f"{name[:MAX_REGION]!r} is no cloud region: write PROVIDER:REGION, such as aws:eu-west-1"
+                raise ValueError(message)
+            if sum(other.lower() == name.lower() for other in rows) > 1:
+                message = f"{name.lower()} is placed twice (capitals do not count): keep one row"
+                raise ValueError(message)
+        return found
 
     @model_validator(mode="after")
     def _check(self) -> "Settings":

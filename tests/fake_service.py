@@ -1,9 +1,11 @@
 """A small service that keeps jobs in memory: what the API and the command line are tested against."""
 
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from lowtide.connectors.grid.regions import Placement, agreed
 from lowtide.scheduler.model.errors import Conflict, NotFound
 from lowtide.scheduler.model.job import JobSpec
 
@@ -359,6 +361,11 @@ class FakeService:
 
     async def sites(self) -> list[Json]:
         return [{"name": "local", "zone": "GB", "gpus": 4, "gpus_used": 0, "reachable": True}]
+
+    async def regions(self, region: str | None) -> list[Json]:
+        own = Placement("onprem:hall-2", "", "DE", "the contract of 2026", "settings")
+        rows = {own.region: own}
+        return [asdict(one) for one in (rows.values() if region is None else agreed(region, rows))]
 
     async def zones(self) -> list[Json]:
         return [

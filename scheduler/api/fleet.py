@@ -8,7 +8,16 @@ from starlette.responses import Response
 
 from lowtide.scheduler.api.answer import PROBLEMS, Daemon, answer, items, known_id, read_body
 from lowtide.scheduler.api.field_error import bad_input
-from lowtide.scheduler.api.schema import Forecast, GridCheckList, GridSourceList, Health, ItemList, Report, Shutdown
+from lowtide.scheduler.api.schema import (
+    Forecast,
+    GridCheckList,
+    GridSourceList,
+    Health,
+    ItemList,
+    RegionList,
+    Report,
+    Shutdown,
+)
 from lowtide.scheduler.model.quantity import duration_s as read_duration
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -71,6 +80,15 @@ def _surroundings(routes: APIRouter, daemon: Daemon) -> None:
     async def list_zones() -> Response:
         """The configured grid sources: what each answers for, and why one does not. May ask the vendors."""
         return items(await service.zones())
+
+    @routes.get("/v1/regions", tags=["grid"], responses={200: {"model": RegionList}, **PROBLEMS})
+    async def list_regions(
+        region: Annotated[
+            str | None, Query(max_length=80, description="such as aws:eu-west-1; default: the rows of the settings")
+        ] = None,
+    ) -> Response:
+        """The grid zone of a cloud region and who says so; one that tables place differently is refused."""
+        return items(await service.regions(region))
 
     @routes.get("/v1/sites", tags=["fleet"], responses={200: {"model": ItemList}, **PROBLEMS})
     async def list_sites() -> Response:

@@ -237,6 +237,23 @@ class CoveredZone(_Shape):
     forecasts: bool | None
 
 
+class RegionPlacement(_Shape):
+    """A grid zone that a cloud region lies in, as ``naming`` calls it (empty: any source), and who says so."""
+
+    region: str
+    naming: str
+    zone: str
+    source: str
+    origin: Literal["settings", "public tables"]
+
+
+class RegionList(_Shape):
+    """What is told of one cloud region, or the rows of the settings."""
+
+    items: list[RegionPlacement]
+    next: None
+
+
 class GridFault(_Shape):
     """Why a grid source gave less than asked for."""
 

@@ -74,6 +74,9 @@ class ServiceLike(Protocol):
     async def zones(self) -> list[Json]:
         """The configured grid sources with the zones that they answer for."""
 
+    async def regions(self, region: str | None) -> list[Json]:
+        """Where a cloud region lies and who says so; without one, the rows of the settings."""
+
     async def queues(self) -> list[Json]:
         """The configured queues."""
 

@@ -1,14 +1,19 @@
-"""The command about zones: what the configured grid sources answer for, and where a cloud region lies."""
+"""The command about zones: what the configured grid sources answer for, and where a cloud region lies.
 
+Public tables place regions without a daemon too; rows of the settings come from the daemon that was started with them.
+"""
+
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from lowtide.scheduler.cli import quick
-from lowtide.scheduler.cli.output import check_format, show
+from lowtide.scheduler.cli.output import check_format, show, warn
 from lowtide.scheduler.cli.root import Output, app, target
 from lowtide.scheduler.cli.table import Cell, Column, table
 from lowtide.scheduler.cli.words import NONE
+from lowtide.scheduler.model.errors import Unreachable
 
 Json = dict[str, Any]
 SHOWN = 12
@@ -26,27 +31,39 @@ def zones(
     """List what each grid source answers for, or map a cloud region to its zone."""
     check_format(output)
     if region is not None:
-        _show_region(region, output)
+        told = _placements(ctx, region)
+        show(output, told, human=lambda: _regions_text(told))
         return
-    found = target(ctx).connect().items("/v1/zones")
+    daemon = target(ctx).connect()
+    found = daemon.items("/v1/zones")
     shown = None if output == "wide" else SHOWN
-    show(output, found, human=lambda: _sources_text(found, shown), rows=lambda: _flat(found))
+    show(output, found, human=lambda: _listing(found, daemon.items("/v1/regions"), shown), rows=lambda: _flat(found))
 
 
-def _show_region(region: str, output: str) -> None:
+def _placements(ctx: typer.Context, region: str) -> list[Json]:
     """The zones of a region with their sources; an ambiguous one is refused."""
-    from lowtide.connectors.grid.regions import placements, zone_of  # noqa: PLC0415 - status does not need it
+    try:
+        return target(ctx).connect().items("/v1/regions", region=region)
+    except Unreachable:
+        from lowtide.connectors.grid.regions import agreed  # noqa: PLC0415 - status does not need it
 
-    every = placements(region)
-    for naming in dict.fromkeys(one.naming for one in every):
-        zone_of(region, naming)
-    told = [{"region": one.region, "naming": one.naming, "zone": one.zone, "source": one.source} for one in every]
-    show(output, told, human=lambda: _regions_text(told))
+        warn("No daemon answered: this is what public tables say, without the rows of its settings.")
+        return [asdict(one) for one in agreed(region)]
 
 
 def _regions_text(told: list[Json]) -> str:
-    rows = [[Cell(one["zone"]), Cell(one["naming"]), Cell(one["source"])] for one in told]
-    return table([Column("ZONE"), Column("AS NAMED BY"), Column("SAYS", is_flexible=True)], rows)
+    names = ("ZONE", "CLOUD REGION", "AS NAMED BY", "ORIGIN")
+    rows = [[Cell(text) for text in _region_row(one)] for one in told]
+    return table([*(Column(name) for name in names), Column("SAYS", is_flexible=True)], rows)
+
+
+def _region_row(one: Json) -> list[str]:
+    return [one["zone"], one["region"], one["naming"] or "any source", one["origin"], one["source"] or NONE]
+
+
+def _listing(found: list[Json], regions: list[Json], shown: int | None) -> str:
+    """The sources, and under them the regions that the settings place."""
+    return "\n".join([_sources_text(found, shown), *(["", _regions_text(regions)] if regions else [])])
 
 
 def _sources_text(found: list[Json], shown: int | None) -> str:

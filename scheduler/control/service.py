@@ -17,7 +17,7 @@ from lowtide.scheduler.control.intervention import Intervention
 from lowtide.scheduler.control.joblog import Course, JobLogs
 from lowtide.scheduler.control.lookup import Parts
 from lowtide.scheduler.control.sites import SiteRuntime
-from lowtide.scheduler.control.zones import coverage, site_grid
+from lowtide.scheduler.control.zones import coverage, regions, site_grid
 from lowtide.scheduler.model.cluster import Cluster
 from lowtide.scheduler.model.errors import NotFound
 from lowtide.scheduler.report.outlook import outlook
@@ -105,6 +105,10 @@ class Service(Intake, Intervention):
     async def zones(self) -> list[Json]:
         """The configured grid sources with the zones that they answer for."""
         return await coverage(self._grid, self._clock.now())
+
+    async def regions(self, region: str | None) -> list[Json]:
+        """Where a cloud region lies; without one, the rows of the settings."""
+        return regions(self._settings, region)
 
     async def queues(self) -> list[Json]:
         """Queues as configured."""

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
 import structlog
 
 from lowtide.connectors.grid.reader import GridReader
-from lowtide.connectors.grid.regions import NAMINGS, zone_of
+from lowtide.connectors.grid.regions import NAMINGS, Own, Placement, agreed, zone_of
 from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.probe import PAST, covered, meaning, patience
 from lowtide.scheduler.control.sites import SiteRuntime
@@ -32,14 +32,31 @@ def with_zones(settings: Settings) -> Settings:
         BadInput: a region is unknown or ambiguous.
 
     """
-    return settings.model_copy(update={"sites": tuple(_with_zone(site) for site in settings.sites)})
+    own = _own(settings)
+    return settings.model_copy(update={"sites": tuple(_with_zone(site, own) for site in settings.sites)})
 
 
-def _with_zone(site: SiteSettings) -> SiteSettings:
+def _own(settings: Settings) -> Own:
+    rows = settings.regions.items()
+    return {region: Placement(region, "", row.zone, row.source, "settings") for region, row in rows}
+
+
+def _with_zone(site: SiteSettings, own: Own) -> SiteSettings:
     if site.zone or not site.region:
         return site
     naming = site.grid if site.grid in NAMINGS else NAMINGS[0]
-    return site.model_copy(update={"zone": zone_of(site.region, naming)})
+    return site.model_copy(update={"zone": zone_of(site.region, naming, own)})
+
+
+def regions(settings: Settings, region: str | None) -> list[Json]:
+    """Where a cloud region lies and who says so; without one, all rows of the settings.
+
+    Raises:
+        BadInput: the region is unknown or ambiguous.
+
+    """
+    own = _own(settings)
+    return [asdict(row) for row in (own.values() if region is None else agreed(region, own))]
 
 
 def site_grid(runtime: SiteRuntime, grid: GridWatch) -> Json:

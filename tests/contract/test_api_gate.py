@@ -19,6 +19,7 @@ PATHS = [
     "/v1/jobs",
     "/v1/sites",
     "/v1/zones",
+    "/v1/regions",
     "/v1/openapi.json",
     "/v1/doctor",
     "/v1/doctor/grid",

@@ -17,6 +17,7 @@ from lowtide.scheduler.settings import (
     DEFAULT_QUEUES,
     GridSettings,
     QueueSettings,
+    RegionSettings,
     Settings,
     SiteSettings,
 )
@@ -25,6 +26,10 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "At the top": (Settings, "Keys of the settings file given with `--config`."),
     "sites": (SiteSettings, "A list; without it a private Ray cluster is started on this machine."),
     "queues": (QueueSettings, f"A list; without it there are {', '.join(f'`{q.name}`' for q in DEFAULT_QUEUES)}."),
+    "regions": (
+        RegionSettings,
+        "A mapping of cloud regions, such as `aws:eu-north-1`, to a zone or these keys; it goes before public tables.",
+    ),
     "grids": (GridSettings, f"A list; without it there are {', '.join(f'`{g.name}`' for g in DEFAULT_GRIDS)}."),
 }
 INTRODUCTION = """\

@@ -419,11 +419,23 @@ def test_zones_shows_each_source_with_what_it_gives_and_what_is_wrong_with_it(ru
 
 
 def test_a_cloud_region_is_mapped_with_its_source_and_without_a_daemon(run: Run) -> None:
-    told = good(CliRunner().invoke(app, ["zones", "--region", "aws:eu-west-1"]))
+    alone = CliRunner().invoke(app, ["zones", "--region", "aws:eu-west-1"])
+    told = good(alone)
+    assert "without the rows of its settings" in alone.stderr
     assert "IE" in told
+    assert "public tables" in told
     assert "Green Software Foundation" in told
     rows = json.loads(good(run("zones", "--region", "aws:eu-west-1", "-o", "json")))
     assert {row["naming"]: row["zone"] for row in rows} == {"electricity_maps": "IE", "watttime": "IE"}
+
+
+def test_a_region_that_the_settings_place_is_shown_with_its_origin(run: Run) -> None:
+    told = good(run("zones", "--region", "onprem:hall-2"))
+    assert "settings" in told
+    assert "the contract of 2026" in told
+    listing = good(run("zones"))
+    assert "any source" in listing
+    assert "onprem:hall-2" in listing
 
 
 def test_an_ambiguous_or_unknown_cloud_region_is_refused_with_candidates(run: Run) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ from lowtide.scheduler.model.series import (
     Series,
     Signal,
 )
-from lowtide.scheduler.settings import Settings, SiteSettings
+from lowtide.scheduler.settings import Settings, SiteSettings, load
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -138,6 +139,54 @@ def test_a_region_stands_for_its_zone_as_the_sites_source_names_it() -> None:
 
 def test_a_zone_that_is_given_wins() -> None:
     assert settings_with(region="aws:eu-north-1", zone="SE-SE3").zone == "SE-SE3"
+
+
+def placed(regions: dict[str, Any], **site: Any) -> SiteSettings:
+    settings = Settings.model_validate(
+        {"sites": [{"name": "cloud", "address": "http://cluster.example", **site}], "regions": regions}
+    )
+    return zones.with_zones(settings).sites[0]
+
+
+def test_a_row_of_the_settings_goes_before_public_tables_for_every_source() -> None:
+    row = {"aws:EU-north-1": {"zone": "SE-SE3", "source": "the operator's contract"}}
+    assert placed(row, region="aws:eu-north-1").zone == "SE-SE3"
+    assert placed(row, region="AWS:eu-north-1", grid="watttime").zone == "SE-SE3"
+    assert placed({"aws:eu-west-1": "GB"}, region="aws:eu-west-1").zone == "GB"
+    assert placed({"onprem:hall-2": "DE"}, region="onprem:hall-2").zone == "DE"
+    assert placed({"onprem:hall-2": "DE"}, region="aws:eu-west-1").zone == "IE"
+
+
+def test_the_regions_are_told_with_their_origin() -> None:
+    settings = Settings.model_validate({"regions": {"onprem:hall-2": {"zone": "DE", "source": "ours"}}})
+    own = [{"region": "onprem:hall-2", "naming": "", "zone": "DE", "source": "ours", "origin": "settings"}]
+    assert zones.regions(settings, None) == zones.regions(settings, "onprem:Hall-2") == own
+    assert {row["origin"] for row in zones.regions(settings, "aws:eu-west-1")} == {"public tables"}
+    with pytest.raises(BadInput) as caught:
+        zones.regions(settings, "onprem:hall-1")
+    assert "onprem:hall-2" in caught.value.fix
+    with pytest.raises(BadInput, match="in 2 zones"):
+        zones.regions(settings, "aws:eu-north-1")
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("{eu-west-1: IE}", "'eu-west-1' is no cloud region: write PROVIDER:REGION"),
+        ("{aws:eu-west-1: IE, AWS:eu-west-1: GB}", "placed twice"),
+        ("{aws:eu-north-9: NO}", 'put the zone in quotes, as in "NO"'),
+        ("{aws:eu-west-1: ''}", "regions.aws:eu-west-1.zone"),
+        ("{aws:eu-west-1: 'a zone'}", "regions.aws:eu-west-1.zone"),
+        ("{aws:eu-west-1: {source: me}}", "regions.aws:eu-west-1.zone"),
+        ("{aws:eu-west-1: {zone: IE, sources: me}}", "regions.aws:eu-west-1.sources"),
+        ("{aws:eu-west-1: [IE]}", "regions.aws:eu-west-1"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_refused_with_its_place(tmp_path: Path, rows: str, words: str) -> None:
+    (tmp_path / "lowtide.yaml").write_text(f"regions: {rows}\n")
+    with pytest.raises(BadInput) as caught:
+        load(tmp_path / "lowtide.yaml")
+    assert words in caught.value.message
 
 
 def test_an_ambiguous_region_is_refused_at_the_start() -> None:
