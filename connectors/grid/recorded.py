@@ -29,13 +29,9 @@ class Recorded:
     ttl_s = 60.0
     rates = NO_RATES
 
-    def __init__(self, path: Path = DATA) -> None:
-        """Name the data file; it is read at the first question."""
-        self._path = path
-
     @cached_property
     def _data(self) -> dict[str, Any]:
-        values: dict[str, Any] = json.loads(gzip.decompress(self._path.read_bytes()))
+        values: dict[str, Any] = json.loads(gzip.decompress(DATA.read_bytes()))
         return values
 
     @cached_property
