@@ -30,12 +30,18 @@ WILD: st.SearchStrategy[Any] = st.one_of(
 SCALES = (-1, 0, 1e-9, 1e3, 1e300)
 LARGE = 1e6
 """Larger numbers are not scaled: the product would be no float any more."""
+LONG = 5000
+"""Examples of the long profile."""
 Way = tuple[str | int, ...]
 
 
 def thorough() -> settings:
-    """Twice the profile's examples, so that the long one reaches ten thousand bodies per source."""
-    return settings(max_examples=2 * settings().max_examples)
+    """Twice the profile's examples, and six times in the long one: over ten thousand different bodies per source.
+
+    At least two bodies in five are unlike all before (test_mutation.py); the others hypothesis draws again.
+    """
+    examples = settings().max_examples
+    return settings(max_examples=examples * (6 if examples >= LONG else 2))
 
 
 # ---- answers ----
@@ -43,17 +49,28 @@ def thorough() -> settings:
 
 @st.composite
 def mutated(draw: st.DrawFn, good: Any) -> bytes:
-    """Bytes of a good JSON body after up to four changes, sometimes cut off or with a byte turned."""
+    """Bytes of a good JSON body after up to four changes, sometimes cut or with a byte turned; never the good one."""
     body = copy.deepcopy(good)
     for _ in range(draw(st.integers(0, 4))):
         body = _changed(draw, body)
-    return _cut(draw, json.dumps(body).encode())
+    return _spoilt(draw, json.dumps(body).encode(), json.dumps(good).encode())
 
 
 @st.composite
 def mutated_xml(draw: st.DrawFn, good: bytes) -> bytes:
-    """A good XML body with up to four pieces dropped, doubled, moved or replaced, sometimes cut off."""
-    pieces = re.findall(rb"<[^>]*>|[^<]+", good)
+    """A good XML body with up to four pieces dropped, doubled, moved or replaced, sometimes cut; never the good one."""
+    return draw(_mutated_pieces(good, re.findall(rb"<[^>]*>|[^<]+", good)))
+
+
+@st.composite
+def mutated_csv(draw: st.DrawFn, good: bytes) -> bytes:
+    """The same of a good CSV: cells, commas and ends of lines."""
+    return draw(_mutated_pieces(good, re.findall(rb"[,\n]|[^,\n]+", good)))
+
+
+@st.composite
+def _mutated_pieces(draw: st.DrawFn, good: bytes, whole: list[bytes]) -> bytes:
+    pieces = list(whole)
     for _ in range(draw(st.integers(0, 4))):
         at, other = (draw(st.integers(0, len(pieces) - 1)) for _ in range(2))
         way = draw(st.sampled_from(["drop", "double", "move", "wild", "wild"]))
@@ -63,7 +80,7 @@ def mutated_xml(draw: st.DrawFn, good: bytes) -> bytes:
             pieces[at] = str(draw(WILD)).encode("utf-8", "surrogatepass")
         else:
             pieces[at] *= 0 if way == "drop" else 2
-    return _cut(draw, b"".join(pieces))
+    return _spoilt(draw, b"".join(pieces), good)
 
 
 def _ways(value: Any, way: Way = ()) -> Iterator[Way]:
@@ -99,6 +116,12 @@ def _changed(draw: st.DrawFn, body: Any) -> Any:
     else:
         holder[key] = copy.deepcopy(_at(body, draw(st.sampled_from(ways))) if change == "swap" else draw(WILD))
     return body
+
+
+def _spoilt(draw: st.DrawFn, told: bytes, good: bytes) -> bytes:
+    """The body, sometimes cut; surely so where all changes came to nothing."""
+    told = _cut(draw, told)
+    return told if told != good else told[: draw(st.integers(0, len(told) - 1))]
 
 
 def _cut(draw: st.DrawFn, told: bytes) -> bytes:
