@@ -193,7 +193,8 @@ class Daemon:
         """The loop, once something can come of it: a site that answers, or all looked at in vain."""
         await self._useful.wait()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._grid_asked.wait(), FIRST_GRID_S)
+            async with asyncio.timeout(FIRST_GRID_S):
+                await self._grid_asked.wait()
         self._deciding = True
         await self.loop.run()
 

@@ -9,6 +9,7 @@ import structlog
 from lowtide.scheduler.model.errors import LowtideError
 
 log = structlog.get_logger()
+AGAIN_S = 1.0
 RESTART_S = 1.0
 """Wall seconds before a task that ended is started again, so that one that ends at once takes no core."""
 
@@ -55,8 +56,9 @@ class Background:
         task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
-        """End everything and wait until it has ended."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """End everything and wait until it has ended; a cancellation that a library loses is given again."""
+        pending = set(self._tasks)
+        while pending:
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=AGAIN_S)

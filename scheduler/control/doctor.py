@@ -58,7 +58,9 @@ def _clock(clock: Clock) -> Json:
 async def _site(runtime: SiteRuntime) -> Json:
     name, trouble = f"site {runtime.site.name}", f"it has not answered for {LOOK_S:.0f} s"
     with contextlib.suppress(TimeoutError):
-        if await asyncio.wait_for(runtime.look(), LOOK_S):
+        async with asyncio.timeout(LOOK_S):
+            found = await runtime.look()
+        if found:
             site = runtime.site
             return _finding(name, "ok", f"Ray {runtime.ray_version}, {site.gpus} GPU(s), {site.cpus} CPU(s)")
         trouble = runtime.trouble

@@ -104,7 +104,9 @@ class Loop:
         late_s = LATE_TICKS * self._settings.tick_s
         review_s = late_s if due is None else max(0.05, self._clock.wall_until(due))
         try:
-            await asyncio.wait_for(self._wake.wait(), min(late_s, review_s))
+            # not wait_for: before Python 3.12 it loses a cancellation that comes together with what it waits for
+            async with asyncio.timeout(min(late_s, review_s)):
+                await self._wake.wait()
         except TimeoutError:
             self._why = "review" if review_s < late_s else "tick"
             if self._why == "tick":

@@ -64,3 +64,24 @@ def test_stopping_ends_what_runs_and_waits_for_it() -> None:
 
     asyncio.run(story())
     assert ended == ["yes", "yes"]
+
+
+def test_a_cancellation_that_is_lost_is_given_again() -> None:
+    swallowed: list[str] = []
+
+    async def story() -> None:
+        async def work() -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:  # as wait_for did before Python 3.12
+                swallowed.append("once")
+            await asyncio.Event().wait()
+
+        tasks = Background()
+        tasks.once(work(), "once")
+        await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            await tasks.stop()
+
+    asyncio.run(story())
+    assert swallowed == ["once"]
