@@ -1,9 +1,16 @@
 """The entry point ``lowtide``: gathers the commands. Each imports what it needs when it runs, not before."""
 
-from lowtide.scheduler.cli import daemon_commands, grid_commands, job_commands, submit_commands, zone_commands
+from lowtide.scheduler.cli import (
+    daemon_commands,
+    grid_commands,
+    job_commands,
+    simulate_commands,
+    submit_commands,
+    zone_commands,
+)
 from lowtide.scheduler.cli.root import app
 
-COMMAND_MODULES = (submit_commands, job_commands, grid_commands, zone_commands, daemon_commands)
+COMMAND_MODULES = (submit_commands, job_commands, grid_commands, zone_commands, simulate_commands, daemon_commands)
 """In the order of the help."""
 
 

@@ -15,6 +15,7 @@ from lowtide.policies.asap import Asap
 from lowtide.policies.lift import settle
 from lowtide.policies.problem import EPSILON_S, Choice, Placement, Policy, Problem, Request
 from lowtide.policies.timeline import Timeline
+from lowtide.scheduler.decide.keep import kept
 from lowtide.scheduler.decide.market import Market, market
 from lowtide.scheduler.decide.registry import policy_for
 from lowtide.scheduler.decide.tell import grid_data, told
@@ -52,7 +53,9 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
 
     """
     here = market(snapshot)
-    decisions, askers = triage(snapshot, here)
+    decisions = kept(snapshot, here)
+    settled, askers = triage(snapshot, here, [view for view in snapshot.jobs if view.job_id not in decisions])
+    decisions |= settled
     failures: dict[PolicyFailure, None] = {}
     for answer in _answers(askers, here, find_policy):
         decisions[answer.asker.view.job_id], failure = _decided(answer, here, snapshot)
@@ -122,11 +125,11 @@ def _sold(problem: Problem, timeline: Timeline, request: Request, choice: Choice
 
     Policies may come from other packages, so none is trusted with these.
     """
-    kept = choice
+    sound = choice
     if not _is_sound(timeline, request, choice):
-        (kept,) = _ASAP.plan(replace(problem, requests=(request,)))
-    settle(timeline, request, kept)
-    return kept
+        (sound,) = _ASAP.plan(replace(problem, requests=(request,)))
+    settle(timeline, request, sound)
+    return sound
 
 
 def _is_sound(timeline: Timeline, request: Request, choice: Choice) -> bool:

@@ -50,11 +50,11 @@ class Asker:
         )
 
 
-def triage(snapshot: Snapshot, market: Market) -> tuple[dict[str, JobDecision], list[Asker]]:
+def triage(snapshot: Snapshot, market: Market, views: list[JobView]) -> tuple[dict[str, JobDecision], list[Asker]]:
     """Decisions that need no plan by job id, and the askers in the order in which they are served."""
     decided: dict[str, JobDecision] = {}
     askers: list[Asker] = []
-    for view in snapshot.jobs:
+    for view in views:
         queue = snapshot.queues.get(view.queue) or Queue(view.queue, policy="asap")
         known = _live(view, queue, snapshot, market) if view.state in LIVE else _idle(view, snapshot)
         if known is None:

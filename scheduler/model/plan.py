@@ -72,6 +72,8 @@ class JobView:
     """The start that the last plan promised; a new plan moves it only for a real gain (INV-13)."""
     retrying: bool = False
     """Whether ``not_before`` is the backoff after a failed attempt and not the job's own begin time."""
+    decided: "JobDecision | None" = None
+    """What the last plan said; it stands for a job that is not asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,11 @@ class SiteView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that decide may know. Jobs come in id order, so equal snapshots give equal plans."""
+    """Everything that decide may know. Jobs come in id order, so equal snapshots give equal plans.
+
+    ``asked`` names the jobs that are to be decided anew, None for all: the others keep their placements, as long as
+    those still fit.
+    """
 
     now: datetime
     jobs: tuple[JobView, ...]
@@ -94,6 +100,7 @@ class Snapshot:
     queues: dict[str, Queue]
     forecasts: dict[str, GridForecast]
     slot_s: float = 900.0
+    asked: frozenset[JobId] | None = None
 
 
 class Action(StrEnum):

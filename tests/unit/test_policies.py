@@ -158,7 +158,7 @@ def test_the_guard_over_all_windows_agrees_with_the_guard_on_each(site: str, tog
     grid = [replace(forecast, difference=together) for forecast in grid]
     snapshot = a_snapshot(view, sites=sites, forecasts=grid, now=NOON)
     here = market(snapshot)
-    request = triage(snapshot, here)[1][0].request
+    request = triage(snapshot, here, [view])[1][0].request
     offer = Offer(Problem((request,), here.prices, here.timeline), here.timeline, request)
     assert offer.baseline is not None
     passing = offer.guarded().costs()

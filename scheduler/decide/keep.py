@@ -1,0 +1,78 @@
+"""Keeps what was decided about jobs that nothing has happened to, so that one more job costs one more decision."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from lowtide.policies.problem import EPSILON_S
+from lowtide.policies.timeline import Span
+from lowtide.scheduler.decide.market import Market
+from lowtide.scheduler.model.lifecycle import JobState
+from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, JobView, Snapshot
+
+MOMENT = timedelta(seconds=EPSILON_S)
+WAITING = frozenset({JobState.QUEUED, JobState.SUSPENDED})
+
+
+def kept(snapshot: Snapshot, here: Market) -> dict[str, JobDecision]:
+    """Decisions by job id that still hold, their placements sold; jobs that are not in it have to be asked about."""
+    if snapshot.asked is None:
+        return {}
+    found: dict[str, JobDecision] = {}
+    for view in snapshot.jobs:
+        if view.job_id not in snapshot.asked and view.decided is not None:
+            still = _still(view, view.decided, snapshot, here)
+            if still is not None:
+                found[view.job_id] = still
+    return found
+
+
+def _still(view: JobView, decided: JobDecision, snapshot: Snapshot, here: Market) -> JobDecision | None:
+    chosen = decided.chosen
+    if chosen is None:
+        return decided if decided.next_review_at > snapshot.now else None
+    spans = _ahead(chosen, snapshot)
+    if not spans or chosen.site not in here.index:
+        return None
+    if view.state in WAITING:
+        if any(s.start < snapshot.now - MOMENT and s.end > snapshot.now for s in chosen.segments):
+            return None  # its start was missed, so its end would be
+        return _still_waiting(view, decided, spans, chosen.site, here)
+    if view.state is JobState.RUNNING and view.site == chosen.site:
+        return _still_running(view, decided, spans, here)
+    return None
+
+
+def _ahead(chosen: Candidate, snapshot: Snapshot) -> tuple[Span, ...]:
+    """What lies ahead of a placement, in seconds after now."""
+    ends = ((s.start - snapshot.now, s.end - snapshot.now) for s in chosen.segments if s.end > snapshot.now)
+    return tuple((max(0.0, a.total_seconds()), b.total_seconds()) for a, b in ends)
+
+
+def _still_waiting(
+    view: JobView, decided: JobDecision, spans: tuple[Span, ...], site: str, here: Market
+) -> JobDecision | None:
+    need, index = view.resources, here.index[site]
+    if not here.timeline.fits(index, spans, need.gpus, need.cpus):
+        return None
+    here.timeline.sell(index, spans, need.gpus, need.cpus)
+    if spans[0][0] <= EPSILON_S:
+        return replace(decided, action=Action.START, next_review_at=here.grid.at(here.grid.first_s))
+    return decided if decided.action is Action.WAIT else replace(decided, action=Action.WAIT)
+
+
+def _still_running(view: JobView, decided: JobDecision, spans: tuple[Span, ...], here: Market) -> JobDecision | None:
+    """Going on, or pausing as planned; what it holds is narrowed to what it will use."""
+    need, index = view.resources, here.index[str(view.site)]
+    held = ((0.0, view.remaining_s),)
+    here.timeline.give_back(index, held, need.gpus, need.cpus)
+    pauses = spans[0][0] > EPSILON_S
+    plan = ((0.0, 0.0), *spans) if pauses else spans
+    if not here.timeline.fits(index, spans, need.gpus, need.cpus):
+        here.timeline.sell(index, held, need.gpus, need.cpus)
+        return None
+    here.timeline.sell(index, plan, need.gpus, need.cpus)
+    action = Action.SUSPEND if pauses else Action.KEEP
+    review = here.grid.at(min(spans[0][1], here.grid.first_s))
+    if decided.action is action and decided.next_review_at > here.grid.now:
+        return decided
+    return replace(decided, action=action, next_review_at=max(review, here.grid.now + timedelta(seconds=1)))

@@ -1,0 +1,267 @@
+"""What one policy makes of a trace: jobs into a world, executed stretches into grams by the ledger's arithmetic."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from lowtide.scheduler.decide.registry import policy_for
+from lowtide.scheduler.forecast.record import sampled
+from lowtide.scheduler.ledger.emissions import grams, price
+from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.job import JobId, Resources, Urgency
+from lowtide.scheduler.model.lifecycle import JobState
+from lowtide.scheduler.model.plan import GridForecast, JobView
+from lowtide.scheduler.model.series import Series
+from lowtide.scheduler.model.site import Queue, Site
+from lowtide.scheduler.model.units import S_PER_H, kwh_from_j
+from lowtide.scheduler.simulate.bound import Demand, bound_g
+from lowtide.scheduler.simulate.trace import TraceJob
+from lowtide.scheduler.simulate.world import Course, Outlook, World
+
+NO_LIMIT = 1_000_000
+"""GPUs of a site without limit."""
+FORESEEN = timedelta(hours=96)
+LATE_S = 1.0
+"""An end that lies less than a second after its time is on time."""
+MJ_PER_J = 1000.0
+QUEUE = "trace"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long jobs may slip, by their run time; all in seconds."""
+
+    short_s: float = 6 * S_PER_H
+    long_s: float = 24 * S_PER_H
+    split_s: float = 2 * S_PER_H
+
+    def of(self, job: TraceJob) -> float:
+        """For one job."""
+        return self.short_s if job.duration_s < self.split_s else self.long_s
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """One backtest.
+
+    Attributes:
+        jobs: the trace, its times counted from ``start``.
+        intensity: measured intensity by zone; each zone is a site of that name.
+        policy: name of an installed policy, with its parameters.
+        start: aware UTC.
+        end: what has not ended by then counts as failed.
+        gpus: of each site; None for no limit.
+        slot_s: length of a slot in seconds.
+        power_w: of a GPU at work, where the trace does not say.
+        switch_s: run time lost to one suspension.
+        is_interruptible: whether jobs may be suspended where the trace does not say.
+        is_bound_wanted: whether to work out the least that any schedule could emit.
+
+    """
+
+    jobs: tuple[TraceJob, ...]
+    intensity: Mapping[str, Series]
+    policy: str
+    start: datetime
+    end: datetime
+    params: tuple[tuple[str, float], ...] = ()
+    gpus: int | None = None
+    slot_s: float = 900.0
+    power_w: float = 300.0
+    switch_s: float = 0.0
+    is_interruptible: bool = True
+    is_bound_wanted: bool = False
+    patience: Patience = field(default_factory=Patience)
+
+
+def played(play: Play) -> dict[str, object]:
+    """Play it and report.
+
+    Raises:
+        BadInput: the policy is not known, a job can never run, or the intensity does not cover the time.
+
+    """
+    _check(play)
+    sites = [Site(zone, zone, NO_LIMIT if play.gpus is None else play.gpus, NO_LIMIT) for zone in play.intensity]
+    queue = Queue(
+        QUEUE,
+        play.policy,
+        play.params,
+        max_suspensions=NO_LIMIT,
+        min_run_s=play.slot_s,
+        switch_cost_s=play.switch_s,
+    )
+    views = [_view(job, play) for job in play.jobs]
+    world = World(views, sites, {QUEUE: queue}, _foreseen(play), play.slot_s, until=play.end)
+    courses = world.run()
+    return _report(play, courses, world.plan_s)
+
+
+def _check(play: Play) -> None:
+    policy_for(play.policy, play.params)
+    for zone, series in play.intensity.items():
+        if not series.covers(play.start, play.end):
+            first, last = series.points[0].start, series.points[-1].end
+            message = f"the intensity of zone {zone!r} reaches from {first:%Y-%m-%dT%H:%M} to {last:%Y-%m-%dT%H:%M}."
+            raise BadInput(message, fix="Choose --start and --hours within it.")
+    for job in play.jobs:
+        if play.gpus is not None and job.gpus > play.gpus:
+            raise BadInput(f"job {job.job_id!r} needs {job.gpus} GPUs of {play.gpus}.", fix="Raise --gpus.")
+        if job.site and job.site not in play.intensity:
+            known = ", ".join(play.intensity)
+            raise BadInput(f"job {job.job_id!r} names site {job.site!r}; the zones are: {known}.", fix="Correct it.")
+
+
+def _view(job: TraceJob, play: Play) -> JobView:
+    submitted = play.start + timedelta(seconds=job.submit_s)
+    finish = submitted + timedelta(seconds=play.patience.of(job) + job.duration_s)
+    if job.deadline_s is not None:
+        finish = play.start + timedelta(seconds=job.deadline_s)
+    return JobView(
+        job_id=JobId(job.job_id),
+        queue=QUEUE,
+        urgency=Urgency.NORMAL,
+        state=JobState.QUEUED,
+        submitted_at=submitted,
+        resources=Resources(gpus=job.gpus, cpus=0),
+        remaining_s=job.duration_s,
+        power_w=_power_w(job, play),
+        latest_finish_at=finish,
+        has_deadline=job.deadline_s is not None,
+        allowed_sites=(job.site,) if job.site else tuple(play.intensity),
+        suspendable=play.is_interruptible if job.interruptible is None else job.interruptible,
+    )
+
+
+def _power_w(job: TraceJob, play: Play) -> float:
+    return (play.power_w if job.power_w is None else job.power_w) * max(job.gpus, 1)
+
+
+def _foreseen(play: Play) -> Outlook:
+    """Perfect foresight: the measured intensity of the next days, told anew each day."""
+    known: dict[datetime, dict[str, GridForecast]] = {}
+
+    def outlook(now: datetime) -> dict[str, GridForecast]:
+        day = play.start + (now - play.start) // timedelta(days=1) * timedelta(days=1)
+        if day not in known:
+            known.clear()
+            known[day] = {zone: _perfect(series, day) for zone, series in play.intensity.items()}
+        return known[day]
+
+    return outlook
+
+
+def _perfect(series: Series, begin: datetime) -> GridForecast:
+    ahead = series.clip(begin, begin + FORESEEN + timedelta(days=1)).points
+    values = tuple(point.g_per_kwh for point in ahead)
+    meaning: dict[str, object] = {"signal": series.signal.value, "basis": series.basis.value}
+    rung, no_error = "fresh_forecast", (0.0,) * len(values)
+    start = ahead[0].start
+    return GridForecast(series.zone_returned, rung, True, 0.0, start, series.step_s, values, no_error, meaning)
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """Of one job: grams and kWh as executed, grams had it run at submission."""
+
+    emitted_g: float
+    baseline_g: float
+    energy_kwh: float
+
+
+def _figures(job: TraceJob, course: Course, play: Play) -> _Figures:
+    power_w = _power_w(job, play)
+    emitted = sum(_grams(play.intensity[site], begin, end, power_w) for site, begin, end in course.stretches)
+    home = job.site or next(iter(play.intensity))
+    at_once = course.view.submitted_at
+    baseline = _grams(play.intensity[home], at_once, at_once + timedelta(seconds=job.duration_s), power_w)
+    run_s = math.fsum((end - begin).total_seconds() for _, begin, end in course.stretches)
+    return _Figures(emitted, baseline, kwh_from_j(power_w * run_s))
+
+
+def _grams(series: Series, begin: datetime, end: datetime, power_w: float) -> float:
+    if end <= begin:
+        return 0.0
+    found = price(series, begin, end)
+    energy_mj = round(power_w * (end - begin).total_seconds() * MJ_PER_J)
+    return math.nan if found is None else grams(energy_mj, found.g_per_kwh, 1.0)
+
+
+def _report(play: Play, courses: Mapping[JobId, Course], plan_s: Sequence[float]) -> dict[str, object]:
+    """The document; its keys are an interface."""
+    ended = [(job, courses[JobId(job.job_id)]) for job in play.jobs if courses[JobId(job.job_id)].finished_at]
+    figures = [_figures(job, course, play) for job, course in ended]
+    emitted, baseline = math.fsum(f.emitted_g for f in figures), math.fsum(f.baseline_g for f in figures)
+    waits_h = [_wait_h(job, course) for job, course in ended]
+    late = [course for _, course in ended if _is_late(course)]
+    return {
+        "policy": play.policy,
+        "jobs": len(play.jobs),
+        "completed": len(ended),
+        "failed": len(play.jobs) - len(ended),
+        "emissions_g": emitted,
+        "baseline_emissions_g": baseline,
+        "ratio": emitted / baseline if baseline > 0 else None,
+        "energy_kwh": math.fsum(f.energy_kwh for f in figures),
+        "mean_wait_h": float(np.mean(waits_h)) if waits_h else None,
+        "p95_wait_h": float(np.quantile(waits_h, 0.95)) if waits_h else None,
+        "max_wait_h": max(waits_h, default=None),
+        "patience_misses": sum(not course.view.has_deadline for course in late),
+        "deadline_misses": sum(course.view.has_deadline for course in late),
+        "peak_gpus": _peak(ended),
+        "suspensions": sum(course.suspensions for course in courses.values()),
+        "lost_work_s": math.fsum(course.lost_s for course in courses.values()),
+        **_against_bound(play, emitted, baseline),
+        "forecast": "perfect",
+        "slot_s": play.slot_s,
+        "plan_p50_ms": float(np.quantile(plan_s, 0.5)) * 1000 if plan_s else None,
+        "plan_p99_ms": float(np.quantile(plan_s, 0.99)) * 1000 if plan_s else None,
+    }
+
+
+def _against_bound(play: Play, emitted: float, baseline: float) -> dict[str, object]:
+    """The bound, and how much of what it would save was saved; null where it is not wanted or there is none."""
+    least = _bound_g(play) if play.is_bound_wanted else math.nan
+    if math.isnan(least) or baseline <= 0:
+        return {"bound_g": None, "bound_ratio": None, "captured_fraction": None}
+    captured = (baseline - emitted) / (baseline - least) if baseline > least else None
+    return {"bound_g": least, "bound_ratio": least / baseline, "captured_fraction": captured}
+
+
+def _bound_g(play: Play) -> float:
+    zones = list(play.intensity)
+    step_s = min(series.step_s for series in play.intensity.values())
+    count = round((play.end - play.start).total_seconds() / step_s)
+    price = np.array([sampled(play.intensity[zone], play.start, step_s, count) for zone in zones])
+    demands = []
+    for job in play.jobs:
+        due_s = job.submit_s + play.patience.of(job) + job.duration_s if job.deadline_s is None else job.deadline_s
+        sites = (zones.index(job.site),) if job.site else tuple(range(len(zones)))
+        demands.append(Demand(job.submit_s, due_s, job.duration_s, job.gpus, _power_w(job, play), sites))
+    return bound_g(demands, price, step_s, play.gpus)
+
+
+def _wait_h(job: TraceJob, course: Course) -> float:
+    """How much later than at once it ended."""
+    assert course.finished_at is not None  # noqa: S101 - only such are asked about
+    passed_s = (course.finished_at - course.view.submitted_at).total_seconds()
+    return max(0.0, passed_s - job.duration_s) / S_PER_H
+
+
+def _is_late(course: Course) -> bool:
+    assert course.finished_at is not None  # noqa: S101 - as above
+    return (course.finished_at - course.view.latest_finish_at).total_seconds() > LATE_S
+
+
+def _peak(ended: Sequence[tuple[TraceJob, Course]]) -> int:
+    """The most GPUs at work at once, over all sites; where one stops as another starts they do not count together."""
+    changes = sorted(
+        change
+        for job, course in ended
+        for _, begin, end in course.stretches
+        for change in ((begin, job.gpus), (end, -job.gpus))
+    )
+    return max((int(n) for n in np.cumsum([gpus for _, gpus in changes])), default=0)

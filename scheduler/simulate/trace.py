@@ -1,0 +1,176 @@
+"""Job traces, intensity and issued forecasts as CSV text: read whole, checked, with the line named that is wrong."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.series import MAX_G_PER_KWH, Accounting, Basis, Point, PointKind, Series, Signal
+from lowtide.scheduler.model.units import utc
+
+ALIASES = {"arrival_time": "submit_s", "length": "duration_s", "cpus": "gpus"}
+"""The column names of GAIA's traces, whose CPUs stand for GPUs here."""
+NEEDED = ("submit_s", "duration_s", "gpus")
+TRUE, FALSE = frozenset({"1", "true", "yes", "y"}), frozenset({"0", "false", "no", "n"})
+ZONE = "zone"
+"""The name of the only zone where the file names none."""
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceJob:
+    """One job of a trace; times in seconds after the trace's start, power in W per GPU, empty where not told."""
+
+    job_id: str
+    submit_s: float
+    duration_s: float
+    gpus: int
+    deadline_s: float | None = None
+    interruptible: bool | None = None
+    power_w: float | None = None
+    queue: str = ""
+    site: str = ""
+
+
+def read_jobs(text: str, name: str) -> tuple[TraceJob, ...]:
+    """The jobs in order of submission.
+
+    Raises:
+        BadInput: a column is missing, a figure cannot be one, or an id comes twice; names file and line.
+
+    """
+    jobs = [_job(row, at, number) for number, (row, at) in enumerate(_rows(text, name, NEEDED, ALIASES))]
+    seen: set[str] = set()
+    for job in jobs:
+        if job.job_id in seen:
+            raise BadInput(f"{name}: two jobs are called {job.job_id!r}.", fix="Give each a job_id of its own.")
+        seen.add(job.job_id)
+    return tuple(sorted(jobs, key=lambda job: (job.submit_s, job.job_id)))
+
+
+def _job(row: Row, at: str, number: int) -> TraceJob:
+    duration_s, gpus = _number(row, "duration_s", at), _number(row, "gpus", at)
+    if duration_s <= 0:
+        raise BadInput(f"{at}: duration_s is {duration_s:g}.", fix="Give the run time in seconds, more than 0.")
+    if gpus != int(gpus):
+        raise BadInput(f"{at}: gpus is {gpus:g}.", fix="Give a whole number.")
+    return TraceJob(
+        row.get("job_id") or f"job-{number:06d}",
+        _number(row, "submit_s", at),
+        duration_s,
+        int(gpus),
+        _number(row, "deadline_s", at) if row.get("deadline_s") else None,
+        _flag(row, "interruptible", at),
+        _number(row, "power_w", at) if row.get("power_w") else None,
+        row.get("queue") or "",
+        row.get("site") or "",
+    )
+
+
+def read_intensity(text: str, name: str) -> dict[str, Series]:
+    """Measured intensity by zone, in the file's order of zones; each zone in one regular step.
+
+    Raises:
+        BadInput: as for jobs; or a zone has fewer than two rows, or steps that differ.
+
+    """
+    found: dict[str, dict[datetime, float]] = {}
+    for row, at in _rows(text, name, ("start_utc", "g_per_kwh"), {}):
+        found.setdefault(row.get("zone") or ZONE, {})[_moment(row, "start_utc", at)] = _intensity(row, at)
+    if not found:
+        raise BadInput(f"{name} holds no rows.", fix="Give start_utc,g_per_kwh[,zone].")
+    return {zone: _series(zone, values, PointKind.ACTUAL, name) for zone, values in found.items()}
+
+
+def read_forecasts(text: str, name: str, zones: Iterable[str]) -> dict[str, list[Series]]:
+    """Forecasts as issued by zone, oldest first; an issue counts as known from when it says that it was issued.
+
+    Raises:
+        BadInput: as for intensity; or a zone that the intensity does not have.
+
+    """
+    known = tuple(zones)
+    found: dict[tuple[str, datetime], dict[datetime, float]] = {}
+    for row, at in _rows(text, name, ("issued_utc", "start_utc", "g_per_kwh"), {}):
+        zone = row.get("zone") or known[0]
+        if zone not in known:
+            raise BadInput(f"{at}: zone {zone!r} is not in the intensity file.", fix=f"Known: {', '.join(known)}.")
+        issue = found.setdefault((zone, _moment(row, "issued_utc", at)), {})
+        issue[_moment(row, "start_utc", at)] = _intensity(row, at)
+    issues: dict[str, list[Series]] = {zone: [] for zone in known}
+    for (zone, issued), values in sorted(found.items()):
+        issues[zone].append(_series(zone, values, PointKind.FORECAST, name, issued))
+    return issues
+
+
+def _series(
+    zone: str, values: dict[datetime, float], kind: PointKind, name: str, issued: datetime | None = None
+) -> Series:
+    starts = sorted(values)
+    if len(starts) < 2:  # noqa: PLR2004 - a step needs two
+        raise BadInput(f"{name}: zone {zone!r} has {len(starts)} row(s).", fix="Give at least two, so that steps show.")
+    step = starts[1] - starts[0]
+    for before, after in pairwise(starts):
+        if after - before != step:
+            message = f"{name}: zone {zone!r} goes from {before:%Y-%m-%dT%H:%M} to {after:%Y-%m-%dT%H:%M}, in steps of"
+            raise BadInput(f"{message} {step}.", fix="Fill the gaps: every zone needs one regular step.")
+    points = tuple(Point(start, start + step, values[start], kind) for start in starts)
+    meaning = (Signal.AVERAGE, Basis.UNKNOWN, Accounting.UNKNOWN)
+    known = issued or starts[0]
+    return Series(name, zone, zone, points, step.total_seconds(), *meaning, fetched_at=known, issued_at=issued)
+
+
+def _rows(text: str, name: str, needed: Iterable[str], aliases: Mapping[str, str]) -> Iterator[tuple[Row, str]]:
+    """Every row by the column names of ours, and where it stands."""
+    reader = csv.reader(io.StringIO(text))
+    header = [aliases.get(n, n) for n in (cell.strip().lower() for cell in next(reader, []))]
+    missing = [column for column in needed if column not in header]
+    if missing:
+        told = ", ".join(header) or "nothing"
+        raise BadInput(f"{name} lacks the column(s) {', '.join(missing)}; it has: {told}.", fix="Name them in line 1.")
+    for cells in reader:
+        if not any(cell.strip() for cell in cells):
+            continue
+        at = f"{name}, line {reader.line_num}"
+        if len(cells) != len(header):
+            raise BadInput(f"{at}: {len(cells)} values for {len(header)} columns.", fix="Mend the line.")
+        yield dict(zip(header, (cell.strip() for cell in cells), strict=True)), at
+
+
+def _number(row: Row, column: str, at: str) -> float:
+    try:
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise BadInput(f"{at}: {column} is {row[column]!r}.", fix="Give a number, 0 or more.")
+    return value
+
+
+def _intensity(row: Row, at: str) -> float:
+    value = _number(row, "g_per_kwh", at)
+    if value > MAX_G_PER_KWH:
+        raise BadInput(f"{at}: {value:g} g/kWh.", fix=f"No grid emits more than {MAX_G_PER_KWH:g}; check the unit.")
+    return value
+
+
+def _moment(row: Row, column: str, at: str) -> datetime:
+    """A moment; one without a zone is UTC here, as the column's name says."""
+    try:
+        moment = datetime.fromisoformat(row[column])
+    except ValueError:
+        raise BadInput(f"{at}: {column} is {row[column]!r}.", fix="Give a time such as 2022-10-19T16:00Z.") from None
+    return utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _flag(row: Row, column: str, at: str) -> bool | None:
+    told = (row.get(column) or "").lower()
+    if not told:
+        return None
+    if told not in TRUE | FALSE:
+        raise BadInput(f"{at}: {column} is {row[column]!r}.", fix="Give true or false.")
+    return told in TRUE

@@ -1,0 +1,75 @@
+"""The command ``lowtide simulate`` as a person types it; no daemon is needed."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lowtide.scheduler.cli import main
+from lowtide.scheduler.cli.root import app
+
+assert main.COMMAND_MODULES, "importing the entry point registers the commands"
+JOBS = "submit_s,duration_s,gpus\n0,3600,1\n1800,7200,2\n72000,5400,1\n"
+KEYS = [
+    *("policy", "jobs", "completed", "failed", "emissions_g", "baseline_emissions_g", "ratio", "energy_kwh"),
+    *("mean_wait_h", "p95_wait_h", "max_wait_h", "patience_misses", "deadline_misses", "peak_gpus", "suspensions"),
+    *("lost_work_s", "bound_g", "bound_ratio", "captured_fraction", "forecast", "slot_s"),
+    *("plan_p50_ms", "plan_p99_ms", "wall_s"),
+]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    begin = datetime(2026, 3, 10, tzinfo=UTC)
+    rows = [f"{begin + timedelta(hours=i):%Y-%m-%dT%H:%MZ},{100 if i % 24 < 6 else 300}" for i in range(96)]
+    (tmp_path / "jobs.csv").write_text(JOBS)
+    (tmp_path / "ci.csv").write_text("start_utc,g_per_kwh\n" + "\n".join(rows))
+    return ["--jobs", str(tmp_path / "jobs.csv"), "--intensity", str(tmp_path / "ci.csv")]
+
+
+def simulate(*words: str) -> Result:
+    return CliRunner().invoke(app, ["simulate", *words])
+
+
+def test_the_document_has_the_keys_that_were_promised(files: list[str]) -> None:
+    result = simulate(*files, "--policy", "lowest_window", "--gpus", "4", "--bound", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert list(found) == KEYS
+    assert (found["completed"], found["peak_gpus"], found["forecast"]) == (3, 3, "perfect")
+    assert found["bound_ratio"] <= found["ratio"] < 1
+    assert 0 < found["captured_fraction"] <= 1
+
+
+def test_policies_are_compared_in_one_table(files: list[str]) -> None:
+    result = simulate(*files, "--policy", "asap", "--policy", "lowest_slots")
+    lines = result.output.splitlines()
+    assert "3 jobs from 2026-03-10 00:00 UTC at zone (no limit of GPUs)," in lines[0]
+    assert [line.split()[0] for line in lines[2:]] == ["POLICY", "asap", "lowest_slots"]
+    assert "1.0000" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--policy", "lowest_windw"], "There is no policy 'lowest_windw'"),
+        (["--policy", "asap", "--slot", "soon"], "--slot 'soon' is not understood"),
+        (["--policy", "asap", "--gpus", "0"], "--gpus is 0"),
+        (["--policy", "asap", "--patience", "middle=3h"], "--patience 'middle=3h' is not understood"),
+        (["--policy", "asap", "--start", "noon"], "--start 'noon' is no time"),
+        (["--policy", "asap", "--gpus", "1"], "needs 2 GPUs of 1"),
+        (["--policy", "threshold", "--param", "percentile=101"], "does not take these parameters"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_to_do(files: list[str], words: list[str], said: str) -> None:
+    result = simulate(*files, *words)
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())
+
+
+def test_a_file_that_is_not_there_is_named(files: list[str]) -> None:
+    result = simulate("--jobs", "nowhere.csv", *files[2:], "--policy", "asap")
+    assert result.exit_code == 2
+    assert "nowhere.csv cannot be read" in " ".join(result.output.split())

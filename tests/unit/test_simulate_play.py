@@ -1,0 +1,98 @@
+"""Backtests: what is decided is followed to the letter, and counted as the ledger counts."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
+from lowtide.scheduler.simulate.play import Play, played
+from lowtide.scheduler.simulate.trace import TraceJob
+
+START = datetime(2026, 3, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+H = 3600.0
+NIGHT_AND_DAY = ([100.0] * 6 + [300.0] * 18) * 10
+
+
+def a_series(values: list[float], zone: str = "GB") -> Series:
+    points = tuple(Point(START + i * HOUR, START + (i + 1) * HOUR, v, PointKind.ACTUAL) for i, v in enumerate(values))
+    return Series("t", zone, zone, points, H, Signal.AVERAGE, Basis.DIRECT, Accounting.CONSUMPTION, START)
+
+
+def a_play(*jobs: TraceJob, policy: str = "asap", values: list[float] | None = None, **changes: object) -> Play:
+    series = a_series(NIGHT_AND_DAY if values is None else values)
+    play = Play(jobs, {"GB": series}, policy, START, series.points[-1].end)
+    return replace(play, **changes)  # type: ignore[arg-type]  # any field of Play
+
+
+def some_jobs(count: int = 40) -> list[TraceJob]:
+    return [TraceJob(f"j{i:02d}", i * 1777.0, 900.0 + (i * 7919) % 20_000, 1 + i % 3) for i in range(count)]
+
+
+def test_run_at_once_without_limit_emits_what_the_baseline_does() -> None:
+    found = played(a_play(*some_jobs()))
+    assert found["ratio"] == pytest.approx(1.0)
+    assert (found["completed"], found["failed"], found["mean_wait_h"]) == (40, 0, 0.0)
+    assert found["energy_kwh"] == pytest.approx(sum(j.duration_s * j.gpus for j in some_jobs()) * 0.3 / H)
+
+
+def test_a_job_that_may_wait_moves_into_the_night_and_is_counted_there() -> None:
+    job = TraceJob("a", 20 * H, 3 * H, 2)
+    found = played(a_play(job, policy="lowest_window", is_bound_wanted=True))
+    assert found["emissions_g"] == pytest.approx(3 * 0.6 * 100)
+    assert found["baseline_emissions_g"] == pytest.approx(3 * 0.6 * 300)
+    assert (found["captured_fraction"], found["mean_wait_h"]) == (pytest.approx(1.0), pytest.approx(4.0))
+
+
+def test_an_interrupted_job_pays_for_its_switch_in_run_time() -> None:
+    values = [100.0, 300.0] * 120
+    job = TraceJob("a", 0.0, 3 * H, 1)
+    free = played(a_play(job, policy="lowest_slots", values=values))
+    paid = played(a_play(job, policy="lowest_slots", values=values, switch_s=600.0))
+    assert (free["suspensions"], free["lost_work_s"], free["emissions_g"]) == (2, 0.0, pytest.approx(90.0))
+    assert paid["lost_work_s"] == 600.0 * int(str(paid["suspensions"]))
+    whole = played(a_play(job, policy="lowest_slots", values=values, is_interruptible=False))
+    assert whole["suspensions"] == 0
+
+
+@pytest.mark.parametrize("policy", ["asap", "lowest_window", "lowest_slots", "threshold"])
+@pytest.mark.parametrize("gpus", [3, 6])
+def test_capacity_holds_all_work_is_done_and_no_bound_is_beaten(policy: str, gpus: int) -> None:
+    found = played(a_play(*some_jobs(), policy=policy, gpus=gpus, is_bound_wanted=True))
+    assert found["completed"] == 40
+    assert int(str(found["peak_gpus"])) <= gpus
+    assert found["energy_kwh"] == pytest.approx(sum(j.duration_s * j.gpus for j in some_jobs()) * 0.3 / H)
+    if found["bound_g"] is not None and not found["patience_misses"]:
+        assert float(str(found["emissions_g"])) >= float(str(found["bound_g"])) * (1 - 1e-9)
+
+
+def test_the_same_play_gives_the_same_result() -> None:
+    timings = {"plan_p50_ms", "plan_p99_ms"}
+    first, second = (played(a_play(*some_jobs(), policy="lowest_slots", gpus=4)) for _ in range(2))
+    assert {k: v for k, v in first.items() if k not in timings} == {k: v for k, v in second.items() if k not in timings}
+
+
+def test_constant_intensity_leaves_nothing_to_wait_for() -> None:
+    found = played(a_play(*some_jobs(), policy="lowest_slots", values=[200.0] * 240))
+    assert (found["ratio"], found["mean_wait_h"], found["suspensions"]) == (pytest.approx(1.0), 0.0, 0)
+
+
+def test_what_has_not_ended_when_the_time_is_over_counts_as_failed() -> None:
+    found = played(a_play(TraceJob("a", 0.0, 5 * H, 1), TraceJob("b", 0.0, H, 1), end=START + 3 * HOUR))
+    assert (found["completed"], found["failed"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("play", "word"),
+    [
+        (a_play(TraceJob("a", 0.0, H, 4), gpus=2), "needs 4 GPUs of 2"),
+        (a_play(TraceJob("a", 0.0, H, 1, site="DE")), "names site 'DE'"),
+        (a_play(TraceJob("a", 0.0, H, 1), end=START + 999 * HOUR), "reaches from 2026-03-10T00:00"),
+    ],
+)
+def test_a_play_that_cannot_be_is_refused(play: Play, word: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        played(play)
+    assert word in caught.value.message
