@@ -26,6 +26,18 @@ SIZE_CAP = 32 << 20
 KINDS = (PointKind.ACTUAL, PointKind.ESTIMATED, PointKind.FORECAST)
 
 
+LAST_YEAR = 2200
+"""Later times are typing errors, and near the end of the calendar there is no room for a step."""
+
+
+def _in_reach(moment: datetime) -> datetime:
+    """The same moment; ValueError where no step can follow it."""
+    if moment.year > LAST_YEAR:
+        message = f"{moment.year} is no year of a grid"
+        raise ValueError(message)
+    return moment
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """One row as it stands; ``where`` is its line in a CSV or its number in a JSON list."""
@@ -193,7 +205,7 @@ class File:
         if told is None or told == "":
             return None
         try:
-            return utc(datetime.fromisoformat(told))
+            return _in_reach(utc(datetime.fromisoformat(told)))
         except (TypeError, ValueError, OverflowError):
             message = f"{where}: {name} is {told!r}; expected a time with its zone, such as 2026-03-01T18:00Z"
             raise self._bad(message) from None

@@ -18,6 +18,8 @@ NEEDED = ("submit_s", "duration_s", "gpus")
 TRUE, FALSE = frozenset({"1", "true", "yes", "y"}), frozenset({"0", "false", "no", "n"})
 ZONE = "zone"
 """The name of the only zone where the file names none."""
+LAST_YEAR = 2200
+"""Later times are typing errors, and near the end of the calendar there is no room for a step."""
 Row = Mapping[str, str]
 
 
@@ -163,7 +165,9 @@ def _moment(row: Row, column: str, at: str) -> datetime:
     try:
         moment = datetime.fromisoformat(row[column])
     except ValueError:
-        raise BadInput(f"{at}: {column} is {row[column]!r}.", fix="Give a time such as 2022-10-19T16:00Z.") from None
+        moment = datetime.max  # noqa: DTZ901 - as wrong as what is told
+    if moment.year > LAST_YEAR:
+        raise BadInput(f"{at}: {column} is {row[column]!r}.", fix="Give a time such as 2022-10-19T16:00Z.")
     return utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 

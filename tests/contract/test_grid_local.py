@@ -100,6 +100,7 @@ def test_a_table_of_a_spreadsheet_with_its_mark_at_the_beginning_is_read(tmp_pat
         ("2026-03-10T09:00Z,inf", "g_per_kwh is 'inf'"),
         ("2026-03-10T09:00,1", "start_utc is '2026-03-10T09:00'; expected a time with its zone"),
         ("10/03/2026 09:00,1", "expected a time with its zone"),
+        ("9999-12-31T23:59:59Z,1", "expected a time with its zone"),
         (",1", "start_utc is empty"),
         ("2026-03-10T08:00Z,1", "overlaps"),
         ("2026-03-10T07:00Z,1", "out of order"),

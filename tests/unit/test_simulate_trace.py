@@ -62,6 +62,7 @@ def test_intensity_is_read_by_zone_in_utc() -> None:
         (CI + "2022-01-01T03:00Z,110,DE\n", "goes from 2022-01-01T01:00 to 2022-01-01T03:00"),
         (CI + "2022-01-01T02:00Z,5001,DE\n", "line 4: 5001 g/kWh"),
         (CI + "noon,100,DE\n", "line 4: start_utc is 'noon'"),
+        (CI + "9999-12-31T23:00Z,100,DE\n", "line 4: start_utc is '9999-12-31T23:00Z'"),
         (CI + "2022-01-01T02:00Z,,DE\n", "line 4: g_per_kwh is ''"),
     ],
 )
