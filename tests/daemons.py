@@ -1,5 +1,6 @@
 """Real daemons for tests: started as processes on a data directory of their own, spoken to over HTTP."""
 
+import atexit
 import json
 import os
 import signal
@@ -33,6 +34,17 @@ def until(found: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -
         pause.wait(0.05)
 
 
+STARTED: list[subprocess.Popen[bytes]] = []
+
+
+@atexit.register
+def end_what_was_left() -> None:
+    """A test that failed half way leaves its daemon running."""
+    for process in STARTED:
+        if process.poll() is None:
+            process.kill()
+
+
 class RealDaemon:
     """A daemon process; ``kill`` is kill -9."""
 
@@ -50,6 +62,7 @@ class RealDaemon:
         command += flags
         with (self.data_dir / "out.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=dict(os.environ))
+        STARTED.append(self.process)
         if wait:
             self.await_ready()
         return self

@@ -165,7 +165,7 @@ def _perfect(series: Series, begin: datetime) -> GridForecast:
 
 @dataclass(frozen=True, slots=True)
 class _Figures:
-    """Of one job: grams and kWh as executed, grams had it run at submission."""
+    """Of one job: grams and kWh as executed, and grams had it run at submission, at its site or in the first zone."""
 
     emitted_g: float
     baseline_g: float
@@ -214,7 +214,7 @@ def _report(play: Play, courses: Mapping[JobId, Course], plan_s: Sequence[float]
         "peak_gpus": _peak(ended),
         "suspensions": sum(course.suspensions for course in courses.values()),
         "lost_work_s": math.fsum(course.lost_s for course in courses.values()),
-        **_against_bound(play, emitted, baseline),
+        **_against_bound(play, [course.view for _, course in ended], emitted, baseline),
         "forecast": "perfect",
         "slot_s": play.slot_s,
         "plan_p50_ms": float(np.quantile(plan_s, 0.5)) * 1000 if plan_s else None,
@@ -222,25 +222,31 @@ def _report(play: Play, courses: Mapping[JobId, Course], plan_s: Sequence[float]
     }
 
 
-def _against_bound(play: Play, emitted: float, baseline: float) -> dict[str, object]:
-    """The bound, and how much of what it would save was saved; null where it is not wanted or there is none."""
-    least = _bound_g(play) if play.is_bound_wanted else math.nan
+def _against_bound(play: Play, views: Sequence[JobView], emitted: float, baseline: float) -> dict[str, object]:
+    """The bound of the same jobs, and how much of its saving was had; null where it is not wanted or there is none."""
+    least = _bound_g(play, views) if play.is_bound_wanted else math.nan
     if math.isnan(least) or baseline <= 0:
         return {"bound_g": None, "bound_ratio": None, "captured_fraction": None}
     captured = (baseline - emitted) / (baseline - least) if baseline > least else None
     return {"bound_g": least, "bound_ratio": least / baseline, "captured_fraction": captured}
 
 
-def _bound_g(play: Play) -> float:
+def _bound_g(play: Play, views: Sequence[JobView]) -> float:
     zones = list(play.intensity)
     step_s = min(series.step_s for series in play.intensity.values())
     count = round((play.end - play.start).total_seconds() / step_s)
     price = np.array([sampled(play.intensity[zone], play.start, step_s, count) for zone in zones])
-    demands = []
-    for job in play.jobs:
-        due_s = job.submit_s + play.patience.of(job) + job.duration_s if job.deadline_s is None else job.deadline_s
-        sites = (zones.index(job.site),) if job.site else tuple(range(len(zones)))
-        demands.append(Demand(job.submit_s, due_s, job.duration_s, job.gpus, _power_w(job, play), sites))
+    demands = [
+        Demand(
+            (view.submitted_at - play.start).total_seconds(),
+            (view.latest_finish_at - play.start).total_seconds(),
+            view.remaining_s,
+            view.resources.gpus,
+            view.power_w,
+            tuple(map(zones.index, view.allowed_sites)),
+        )
+        for view in views
+    ]
     return bound_g(demands, price, step_s, play.gpus)
 
 

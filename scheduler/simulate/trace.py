@@ -1,4 +1,4 @@
-"""Job traces, intensity and issued forecasts as CSV text: read whole, checked, with the line named that is wrong."""
+"""Job traces and intensity as CSV text: read whole, checked, with the line named that is wrong."""
 
 import csv
 import io
@@ -34,7 +34,6 @@ class TraceJob:
     deadline_s: float | None = None
     interruptible: bool | None = None
     power_w: float | None = None
-    queue: str = ""
     site: str = ""
 
 
@@ -68,7 +67,6 @@ def _job(row: Row, at: str, number: int) -> TraceJob:
         _number(row, "deadline_s", at) if row.get("deadline_s") else None,
         _flag(row, "interruptible", at),
         _number(row, "power_w", at) if row.get("power_w") else None,
-        row.get("queue") or "",
         row.get("site") or "",
     )
 
@@ -85,33 +83,10 @@ def read_intensity(text: str, name: str) -> dict[str, Series]:
         found.setdefault(row.get("zone") or ZONE, {})[_moment(row, "start_utc", at)] = _intensity(row, at)
     if not found:
         raise BadInput(f"{name} holds no rows.", fix="Give start_utc,g_per_kwh[,zone].")
-    return {zone: _series(zone, values, PointKind.ACTUAL, name) for zone, values in found.items()}
+    return {zone: _series(zone, values, name) for zone, values in found.items()}
 
 
-def read_forecasts(text: str, name: str, zones: Iterable[str]) -> dict[str, list[Series]]:
-    """Forecasts as issued by zone, oldest first; an issue counts as known from when it says that it was issued.
-
-    Raises:
-        BadInput: as for intensity; or a zone that the intensity does not have.
-
-    """
-    known = tuple(zones)
-    found: dict[tuple[str, datetime], dict[datetime, float]] = {}
-    for row, at in _rows(text, name, ("issued_utc", "start_utc", "g_per_kwh"), {}):
-        zone = row.get("zone") or known[0]
-        if zone not in known:
-            raise BadInput(f"{at}: zone {zone!r} is not in the intensity file.", fix=f"Known: {', '.join(known)}.")
-        issue = found.setdefault((zone, _moment(row, "issued_utc", at)), {})
-        issue[_moment(row, "start_utc", at)] = _intensity(row, at)
-    issues: dict[str, list[Series]] = {zone: [] for zone in known}
-    for (zone, issued), values in sorted(found.items()):
-        issues[zone].append(_series(zone, values, PointKind.FORECAST, name, issued))
-    return issues
-
-
-def _series(
-    zone: str, values: dict[datetime, float], kind: PointKind, name: str, issued: datetime | None = None
-) -> Series:
+def _series(zone: str, values: dict[datetime, float], name: str) -> Series:
     starts = sorted(values)
     if len(starts) < 2:  # noqa: PLR2004 - a step needs two
         raise BadInput(f"{name}: zone {zone!r} has {len(starts)} row(s).", fix="Give at least two, so that steps show.")
@@ -120,10 +95,9 @@ def _series(
         if after - before != step:
             message = f"{name}: zone {zone!r} goes from {before:%Y-%m-%dT%H:%M} to {after:%Y-%m-%dT%H:%M}, in steps of"
             raise BadInput(f"{message} {step}.", fix="Fill the gaps: every zone needs one regular step.")
-    points = tuple(Point(start, start + step, values[start], kind) for start in starts)
+    points = tuple(Point(start, start + step, values[start], PointKind.ACTUAL) for start in starts)
     meaning = (Signal.AVERAGE, Basis.UNKNOWN, Accounting.UNKNOWN)
-    known = issued or starts[0]
-    return Series(name, zone, zone, points, step.total_seconds(), *meaning, fetched_at=known, issued_at=issued)
+    return Series(name, zone, zone, points, step.total_seconds(), *meaning, fetched_at=starts[0])
 
 
 def _rows(text: str, name: str, needed: Iterable[str], aliases: Mapping[str, str]) -> Iterator[tuple[Row, str]]:

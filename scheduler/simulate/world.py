@@ -151,14 +151,13 @@ class World:
             self._since[job_id] = self.now
 
     def _follow(self, plan: Plan) -> None:
-        for decision in plan.decisions:
-            view = self._open[decision.job_id]
-            if view.decided is not decision:
-                self._open[decision.job_id] = replace(view, decided=decision)
-        for decision in plan.decisions:  # what is freed is free at once
+        new = [decision for decision in plan.decisions if self._open[decision.job_id].decided is not decision]
+        for decision in new:
+            self._open[decision.job_id] = replace(self._open[decision.job_id], decided=decision)
+        for decision in new:
             if decision.action is Action.SUSPEND:
-                self._suspend(decision)
-        for decision in plan.decisions:
+                self._suspend(decision)  # what is freed is free at once
+        for decision in new:
             if decision.action is Action.START:
                 self._start(decision)
             turn = self._turns_at(decision.job_id)

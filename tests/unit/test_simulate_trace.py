@@ -22,9 +22,9 @@ def test_the_column_names_of_gaia_are_understood() -> None:
 
 
 def test_every_column_that_may_be_told_is_taken() -> None:
-    header = "job_id,submit_s,duration_s,gpus,deadline_s,interruptible,power_w,queue,site"
-    (job,) = read_jobs(f"{header}\nmri,0,60,1,7200,no,250,research,DE\n", "jobs.csv")
-    assert job == TraceJob("mri", 0.0, 60.0, 1, 7200.0, interruptible=False, power_w=250.0, queue="research", site="DE")
+    header = "job_id,submit_s,duration_s,gpus,deadline_s,interruptible,power_w,site"
+    (job,) = read_jobs(f"{header}\nmri,0,60,1,7200,no,250,DE\n", "jobs.csv")
+    assert job == TraceJob("mri", 0.0, 60.0, 1, 7200.0, interruptible=False, power_w=250.0, site="DE")
 
 
 @pytest.mark.parametrize(
