@@ -9,7 +9,7 @@ import functools
 import logging
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -244,16 +244,16 @@ def _httpx_troubles() -> Iterator[None]:
 
 
 class _Pinned(httpx.AsyncBaseTransport):
-    """The usual transport, with our own way to open a connection: httpx offers no place to put one in."""
+    """The usual transport, with our own way to open a connection: httpx offers no place to put one in.
+
+    Each connection is a pool of its own, and the one used last is taken first: a larger pool looks at all of its
+    connections, and for each idle one at all of them again, whenever a request begins or ends.
+    """
 
     def __init__(self, tls: ssl.SSLContext, reach: Reach) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls,
-            max_connections=_CONNECTIONS,
-            max_keepalive_connections=_KEPT,
-            keepalive_expiry=5.0,
-            network_backend=_Checked(reach),
-        )
+        backend = _Checked(reach)
+        self._lanes = [_lane(tls, backend) for _ in range(_CONNECTIONS)]
+        self._free = list(self._lanes)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
@@ -265,19 +265,32 @@ class _Pinned(httpx.AsyncBaseTransport):
             content=request.stream,
             extensions=request.extensions,
         )
-        with _httpx_troubles():
-            answer = await self._pool.handle_async_request(asked)
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), extensions=answer.extensions)
+        lane = self._free.pop()  # there is one: the client lets no more requests in than there are lanes
+        try:
+            with _httpx_troubles():
+                answer = await lane.handle_async_request(asked)
+        except BaseException:
+            self._free.append(lane)
+            raise
+        body = _Body(answer, done=functools.partial(self._free.append, lane))
+        return httpx.Response(answer.status, headers=answer.headers, stream=body, extensions=answer.extensions)
 
     async def aclose(self) -> None:
-        await self._pool.aclose()
+        for lane in self._lanes:
+            await lane.aclose()
+
+
+def _lane(tls: ssl.SSLContext, backend: httpcore.AsyncNetworkBackend) -> httpcore.AsyncConnectionPool:
+    return httpcore.AsyncConnectionPool(
+        ssl_context=tls, max_connections=1, keepalive_expiry=5.0, network_backend=backend
+    )
 
 
 class _Body(httpx.AsyncByteStream):
-    """A body as it comes."""
+    """A body as it comes; ``done`` is called once, when nobody reads it any more."""
 
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
+    def __init__(self, answer: httpcore.Response, done: Callable[[], None]) -> None:
+        self._answer, self._done = answer, done
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _httpx_troubles():
@@ -285,4 +298,12 @@ class _Body(httpx.AsyncByteStream):
                 yield chunk
 
     async def aclose(self) -> None:
-        await self._answer.aclose()
+        try:
+            await self._answer.aclose()
+        finally:
+            done, self._done = self._done, _nothing
+            done()
+
+
+def _nothing() -> None:
+    """What a body does that is closed again."""

@@ -1,19 +1,21 @@
 """The one HTTP client: bounded in time and size, no redirects, no secrets in what it says."""
 
 import asyncio
+import contextlib
 import gzip
 import logging
 import socket
 import threading
 import tracemalloc
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from lowtide.connectors.http import HttpAnswer, HttpClient, HttpTrouble, HttpTroubleKind
+from lowtide.connectors.reach import reach_of
 from tests.contract.grid_server import Reply, a_vendor
 
 SECRET = "s3cr3t-t0k3n"
@@ -217,3 +219,68 @@ def test_who_waits_for_a_free_connection_loses_none_of_its_own_time() -> None:
 
     with a_vendor(lambda _: Reply()) as vendor:
         asyncio.run(whole(vendor.url))
+
+
+class Keeper:
+    """A vendor that keeps its connections open and counts them; a path of ``/odd`` gets what is not HTTP."""
+
+    def __init__(self) -> None:
+        self.talks: list[asyncio.Task[None] | None] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.talks.append(asyncio.current_task())
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                odd = head.startswith(b"GET /odd ")
+                writer.write(b"nonsense\r\n\r\n" if odd else b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def kept(use: Callable[[HttpClient, str], Awaitable[None]]) -> int:
+    """How many connections a use of a client with a reach has opened."""
+
+    async def whole() -> int:
+        keeper = Keeper()
+        server = await asyncio.start_server(keeper, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = HttpClient(reach=reach_of("v", url, ()), read_s=5.0)
+        await use(client, url)
+        await client.close()
+        server.close()
+        await asyncio.gather(*(talk for talk in keeper.talks if talk is not None))
+        return len(keeper.talks)
+
+    return asyncio.run(whole())
+
+
+def test_one_request_after_the_other_goes_over_one_connection() -> None:
+    async def use(client: HttpClient, url: str) -> None:
+        for _ in range(30):
+            assert (await client.request("GET", url)).body == b"ok"
+
+    assert kept(use) == 1
+
+
+def test_many_at_once_share_the_connections() -> None:
+    async def use(client: HttpClient, url: str) -> None:
+        answers = await asyncio.gather(*(client.request("GET", url) for _ in range(200)))
+        assert {answer.body for answer in answers} == {b"ok"}
+
+    assert 1 < kept(use) <= 20
+
+
+def test_what_fails_or_is_given_up_takes_no_connection_from_the_others() -> None:
+    async def use(client: HttpClient, url: str) -> None:
+        for _ in range(30):
+            with pytest.raises(HttpTrouble):
+                await client.request("GET", f"{url}/odd")
+            given_up = asyncio.create_task(client.request("GET", url))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            await asyncio.wait([given_up])
+        answers = await asyncio.gather(*(client.request("GET", url) for _ in range(40)))
+        assert {answer.status for answer in answers} == {200}
+
+    kept(use)
