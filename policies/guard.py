@@ -46,6 +46,8 @@ def doubt_g(prices: Prices, placed: Placement, other: Placement, power_w: float)
     together = prices.differences[placed.site] if placed.site == other.site else None
     if together is not None:
         return together.std_over(placed.spans, other.spans) * kwh_per_s(power_w)
+    if prices.is_certain:
+        return 0.0
     shared = overlap(placed.spans, other.spans) if placed.site == other.site else ()
     common = prices.error_over(placed.site, shared) if shared else 0.0
     ours = prices.error_over(placed.site, placed.spans) - common

@@ -50,13 +50,21 @@ def settle(timeline: Timeline, request: Request, choice: Choice) -> None:
 
 def choose(problem: Problem, timeline: Timeline, request: Request, rule: Rule) -> Choice:
     """The guarded choice for one request, given what is left; sells nothing."""
-    offer = _offer(problem, timeline, request)
+    return chosen_of(_offer(problem, timeline, request), rule)
+
+
+def chosen_of(offer: Offer, rule: Rule) -> Choice:
+    """The guarded choice of one offer."""
     baseline = offer.baseline
     if baseline is None or not offer.open_sites().any():
         return Choice(baseline, baseline)
     best = rule(offer)
-    if best is None:
-        return Choice(baseline, baseline)
+    return Choice(baseline, baseline) if best is None else chosen_as(offer, best, rule)
+
+
+def chosen_as(offer: Offer, best: Placement, rule: Rule) -> Choice:
+    """The guarded choice of one offer of which a rule wants ``best``."""
+    request = offer.request
     chosen = _guarded(offer, best, rule)
     if request.pinned_s is not None and request.running_at is None:
         chosen = _steady(offer, chosen, rule)
@@ -136,5 +144,7 @@ def _told(offer: Offer, best: Placement, chosen: Placement) -> Choice:
         return Choice(None, None)
     shown = chosen if chosen is not baseline else best
     saving, error_g, bar = margin_g(offer, shown, baseline)
+    if offer.problem.is_brief:
+        return Choice(baseline, chosen, best, (), None, saving, error_g, bar)
     others = tuple(offer.cheapest_elsewhere(chosen.site, MOST_OTHERS))
     return Choice(baseline, chosen, best, others, offer.latest(), saving, error_g, bar)

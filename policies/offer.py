@@ -27,6 +27,21 @@ TIE = 1e-9
 """Costs closer than this, relatively, count as equal; the earlier start then wins."""
 
 
+_KEPT = (
+    "_problem",
+    "_release_slot",
+    "_free_gpus",
+    "_fitting",
+    "request",
+    "room",
+    "baseline",
+    "first_column",
+    "latest_start_s",
+    "must_end_s",
+)
+"""What a copy of an offer has in common with it."""
+
+
 class Offer:
     """The capacity and the prices that are open to one request.
 
@@ -35,19 +50,24 @@ class Offer:
         room: [site, slot], slots with enough capacity at sites open to the request.
         baseline: the earliest placement that fits, or going on for a running job; None when nothing fits.
         first: when set, the start slot that the rule must keep (a promise made earlier).
+        latest_start_s: as the request's, or sooner.
+        must_end_s: as the request's, or sooner.
         is_guarded: whether ``starts`` already holds only windows that pass the guard.
 
     """
 
     __slots__ = (
         "_cost",
-        "_fits",
+        "_fitting",
+        "_free_gpus",
         "_problem",
         "_release_slot",
         "baseline",
         "first",
         "first_column",
         "is_guarded",
+        "latest_start_s",
+        "must_end_s",
         "request",
         "room",
     )
@@ -55,14 +75,16 @@ class Offer:
     def __init__(self, problem: Problem, timeline: Timeline, request: Request) -> None:
         """Work out which windows fit; costs follow when a rule asks."""
         self._problem, self.request = problem, request
+        self.latest_start_s, self.must_end_s = request.latest_start_s, request.must_end_s
         self._release_slot = problem.grid.slot_at(request.release_s)
         self.first_column = max(self._release_slot, 0 if request.running_at is None else 1)
+        self._free_gpus = timeline.free_gpus
         self.room = timeline.has_room(request.gpus, request.cpus)
         if len(request.sites) < len(self.room):
             closed = np.ones(len(self.room), dtype=np.bool_)
             closed[list(request.sites)] = False
             self.room[closed] = False
-        self._fits = self._windows_that_fit()
+        self._fitting: BoolArray | None = None
         self._cost: FloatArray | None = None
         self.first: int | None = None
         self.is_guarded = False
@@ -72,6 +94,11 @@ class Offer:
     def problem(self) -> Problem:
         """The problem that the offer belongs to."""
         return self._problem
+
+    @property
+    def g_per_price(self) -> float:
+        """Grams per g/kWh·s of the job's power."""
+        return kwh_per_s(self.request.power_w)
 
     def start_s(self, slot: int) -> float:
         """When work begins if it begins in ``slot``: at the slot's edge, or at the release within it."""
@@ -168,10 +195,45 @@ class Offer:
 
     def _copy(self) -> "Offer":
         other = Offer.__new__(Offer)
-        for name in ("_problem", "_release_slot", "_fits", "request", "room", "baseline", "first_column"):
+        for name in _KEPT:
             setattr(other, name, getattr(self, name))
         other._cost, other.first, other.is_guarded = None, None, False  # noqa: SLF001 - our own copy
         return other
+
+    def is_free(self, placed: Placement | None) -> bool:
+        """Whether all slots of a placement have room."""
+        if placed is None:
+            return False
+        grid, room = self._problem.grid, self.room[placed.site]
+        return all(room[grid.slot_at(a) : grid.slots_until(b)].all() for a, b in placed.spans)
+
+    def earliest_window(self) -> Placement | None:
+        """The first window that fits, for a running job after the current slot; None when nothing fits."""
+        columns = _any_site(self._fits[:, self.first_column :])
+        if not columns.any():
+            return None
+        slot = self.first_column + int(columns.argmax())
+        return self.window(next(site for site in self.request.sites if self._fits[site, slot]), slot)
+
+    def sooner(self, by_s: float) -> "Offer":
+        """The same offer for a job that has to end sooner by so much."""
+        other = self._copy()
+        other.latest_start_s, other.must_end_s = self.latest_start_s - by_s, self.must_end_s - by_s
+        return other
+
+    def sparing(self, spare: FloatArray) -> "Offer":
+        """The same offer where so many GPUs per [site, slot] stay free besides."""
+        other = self._copy()
+        other.room = self.room & (self._free_gpus - spare >= self.request.gpus)
+        other._fitting = None  # noqa: SLF001 - our own copy
+        return other
+
+    @property
+    def _fits(self) -> BoolArray:
+        """[site, start], whether every slot of the window has room; worked out when first asked for."""
+        if self._fitting is None:
+            self._fitting = self._windows_that_fit()
+        return self._fitting
 
     def _windows_that_fit(self) -> BoolArray:
         """[site, start], whether every slot of the window has room; beyond the grid nothing is in the way."""
@@ -194,15 +256,24 @@ class Offer:
 
     def _earliest(self) -> Placement | None:
         """The first window that fits; among sites free then, the greener of those that compare."""
-        columns = _any_site(self._fits)
-        slot = int(columns.argmax())
-        if not columns[slot]:
+        slot, free = self._first_free()
+        if not free:
             return None
-        free = [site for site in self.request.sites if self._fits[site, slot]]
         windows = [self.window(site, slot) for site in free]
         groups = self._problem.prices.groups
         rivals = [w for w in windows if groups[w.site] == groups[windows[0].site]]
         return min(rivals, key=lambda w: w.cost_g) if not math.isnan(windows[0].cost_g) else windows[0]
+
+    def _first_free(self) -> tuple[int, list[int]]:
+        """The first slot in which a window fits anywhere, and where; mostly that is at once."""
+        slot, grid = self._release_slot, self._problem.grid
+        until = min(grid.slots_until(self.start_s(slot) + self.request.length_s), grid.count)
+        free = [s for s in self.request.sites if slot < grid.count and self.room[s, slot:until].all()]
+        if not free:
+            columns = _any_site(self._fits)
+            slot = int(columns.argmax())
+            free = [site for site in self.request.sites if self._fits[site, slot]]
+        return slot, free
 
     def _going_on(self) -> Placement:
         site = self.request.running_at
@@ -226,7 +297,7 @@ class Offer:
     def _columns(self) -> tuple[int, int]:
         """The first and the exclusive last start slot that can be allowed."""
         grid, request = self._problem.grid, self.request
-        last = grid.slot_at(request.latest_start_s) if request.latest_start_s >= request.release_s else -1
+        last = grid.slot_at(self.latest_start_s) if self.latest_start_s >= request.release_s else -1
         whole = int((request.length_s + EPSILON_S) // grid.slot_s)
         return self.first_column, max(self.first_column, min(last + 1, grid.count, grid.count + 1 - whole))
 

@@ -20,6 +20,7 @@ from lowtide.scheduler.model.units import kwh_per_s
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -94,6 +95,8 @@ class Request:
         z: standard normal quantile of the queue's confidence.
         running_at: the site index where it runs now, or None while it waits.
         pinned_s: the start that the last plan promised, or None.
+        hold_s: a running job goes on until then before it may be interrupted; 0 when it may be at once.
+        is_due: whether it may not be delayed for carbon; only a joint policy is asked about such jobs.
 
     """
 
@@ -114,6 +117,8 @@ class Request:
     z: float
     running_at: int | None = None
     pinned_s: float | None = None
+    hold_s: float = 0.0
+    is_due: bool = False
 
     @property
     def length_s(self) -> float:
@@ -147,7 +152,8 @@ class Choice:
     ``chosen`` is None when nothing fits within the grid. ``baseline`` is the earliest start that capacity
     allows (for a running job: going on). ``best`` is what the rule wanted before the guard, None when it
     wanted nothing else. ``saving_g`` and ``doubt_g`` compare ``chosen``, or else the refused ``best``,
-    with ``baseline``; ``bar_g`` is what the saving had to exceed.
+    with ``baseline``; ``bar_g`` is what the saving had to exceed. ``gives_way`` marks a running job that is
+    interrupted for more urgent work and not for carbon.
     """
 
     baseline: Placement | None
@@ -158,6 +164,7 @@ class Choice:
     saving_g: float = 0.0
     doubt_g: float = 0.0
     bar_g: float = 0.0
+    gives_way: bool = False
 
 
 class Prices:
@@ -170,11 +177,13 @@ class Prices:
         known_until_s: [site], the end of what the forecast covers, in whole slots; 0 where there is none.
         may_shift: [site], whether the forecast's rung may justify a delay.
         groups: one value per site; grams compare only between sites of the same group.
+        is_certain: whether no error is expected anywhere.
         differences: one per site: how errors of its slots go together, PUE included; None where unknown.
 
     """
 
     __slots__ = (
+        "_by_price",
         "_edges",
         "_error_rows",
         "_price_rows",
@@ -183,6 +192,7 @@ class Prices:
         "error_sum",
         "grid",
         "groups",
+        "is_certain",
         "known_until_s",
         "may_shift",
         "price_g_per_kwh",
@@ -212,7 +222,21 @@ class Prices:
         self.price_rows: list[list[float]] = self.price_g_per_kwh.tolist()
         self._price_rows = (self.price_sum.tolist(), self.price_rows)
         self._error_rows = (self.error_sum.tolist(), self.error_g_per_kwh.tolist())
+        self.is_certain = not self.error_g_per_kwh.any()
         self._edges: list[float] = grid.edges_s.tolist()
+        self._by_price: IntArray | None = None
+
+    @property
+    def by_price(self) -> IntArray:
+        """[site, rank], slots from the cheapest on; of equals the earlier first."""
+        if self._by_price is None:
+            self._by_price = self.price_g_per_kwh[:, :-1].argsort(axis=1, kind="stable")
+        return self._by_price
+
+    @property
+    def by_time(self) -> IntArray:
+        """[site, rank], slots from the earliest on."""
+        return np.broadcast_to(np.arange(self.grid.count), (len(self.groups), self.grid.count))
 
     def price_over(self, site: int, spans: tuple[Span, ...]) -> float:
         """The integral of the price over spans, in g/kWh·s."""
@@ -221,6 +245,8 @@ class Prices:
 
     def error_over(self, site: int, spans: tuple[Span, ...]) -> float:
         """The integral of the expected error over spans, in g/kWh·s."""
+        if self.is_certain:
+            return 0.0
         sums, rows = self._error_rows
         return self._over(sums[site], rows[site], spans)
 
@@ -254,12 +280,16 @@ def _with_integral(values: FloatArray, widths_s: FloatArray) -> tuple[FloatArray
 class Problem:
     """Requests in the order in which they are served, prices, and the capacity that is left for them.
 
-    A policy leaves ``timeline`` as it is: it works on a copy.
+    A policy leaves ``timeline`` as it is: it works on a copy. ``inflow_gpus`` has one value per site: how many GPUs
+    there work that is yet to be submitted will keep busy on average; empty where that is not known.
+    ``is_brief`` says that nobody will read what else could have been chosen.
     """
 
     requests: tuple[Request, ...]
     prices: Prices
     timeline: Timeline
+    inflow_gpus: tuple[float, ...] = ()
+    is_brief: bool = False
 
     @property
     def grid(self) -> SlotGrid:
@@ -268,7 +298,12 @@ class Problem:
 
 
 class Policy(Protocol):
-    """What to do when: one pure method."""
+    """What to do when: one pure method.
+
+    A policy with ``is_joint = True`` besides weighs the whole queue at once: it is asked about running jobs together
+    with waiting ones, also about those that are due. What its running requests hold is then free in the timeline,
+    and it may interrupt them for others.
+    """
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
         """Choose for every request, in the order of the requests; together they fit the timeline."""

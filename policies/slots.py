@@ -62,14 +62,15 @@ def interrupted(offer: Offer, limits: list[float] | None = None) -> Placement | 
     found = [
         placed
         for site in offer.request.sites
-        if open_sites[site] and (placed := _at_site(offer, site, None if limits is None else limits[site]))
+        if open_sites[site] and (placed := at_site(offer, site, None if limits is None else limits[site]))
     ]
     if limits is not None:
         return min(found, key=lambda p: (p.start_s, p.cost_g), default=None)
     return min(found, key=lambda p: p.cost_g, default=None)
 
 
-def _at_site(offer: Offer, site: int, limit: float | None) -> Placement | None:
+def at_site(offer: Offer, site: int, limit: float | None) -> Placement | None:
+    """The best interrupted placement at one site; see ``interrupted``."""
     low = offer.first_column if offer.first is None else offer.first
     slots = _usable(offer, site, low)
     if slots is None:
@@ -86,7 +87,7 @@ def _at_site(offer: Offer, site: int, limit: float | None) -> Placement | None:
 def _usable(offer: Offer, site: int, low: int) -> Slots | None:
     """The slots from ``low`` until the plan must have ended, or None when they cannot hold the work."""
     request, grid = offer.request, offer.problem.grid
-    end_s = min(request.must_end_s, float(offer.problem.prices.known_until_s[site]))
+    end_s = min(offer.must_end_s, float(offer.problem.prices.known_until_s[site]))
     high = min(grid.slot_at(end_s), grid.count)  # only slots that end by then
     room: list[bool] = offer.room[site, low:high].tolist()
     if high <= low or (offer.first is not None and not room[0]):

@@ -95,11 +95,11 @@ class QueueSettings(_Strict):
     """One queue; see ``lowtide.scheduler.model.site.Queue`` for units and meaning."""
 
     name: str
-    policy: str = "lowest_window"
+    policy: str = "balanced"
     params: dict[str, float] = Field(default_factory=dict)
     urgency: Urgency = Urgency.NORMAL
     patience_s: Annotated[float, Field(ge=0, le=30 * 86_400)] = 24 * 3600.0
-    min_savings: Annotated[float, Field(ge=0, le=1)] = 0.02
+    min_savings: Annotated[float, Field(ge=0, le=1)] = 0.01
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.6
     """0.5 goes by the expected saving alone; each step of surety gives up a part of it (docs/decisions/0012)."""
     max_suspensions: Annotated[int, Field(ge=0)] = 3

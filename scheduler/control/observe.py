@@ -7,6 +7,7 @@ from sqlalchemy import Connection, RowMapping
 
 from lowtide.scheduler.control import launch
 from lowtide.scheduler.control.sites import SiteRuntime
+from lowtide.scheduler.model.inflow import LONGEST, Inflow
 from lowtide.scheduler.model.job import JobId, JobSpec, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import GridForecast, JobView, SiteView, Snapshot
@@ -30,6 +31,7 @@ class Observer:
         self._settings = settings
         self._specs: dict[str, JobSpec] = {}
         self.queues = {q.name: q.queue() for q in settings.queues}
+        self._inflow: Inflow | None = None
         self._keeping = {site.name for site in settings.sites if launch.checkpoint_dir("any", site, settings)}
 
     def snapshot(
@@ -42,21 +44,33 @@ class Observer:
     ) -> tuple[Snapshot, dict[str, RowMapping]]:
         """The snapshot at ``now``, and the job rows that it was made of by id."""
         rows = jobs.open_jobs(connection)
-        self._learn(connection, rows)
+        self._learn(connection, rows, now)
         live = {row["job_id"]: row for row in attempts.live(connection)}
         site_views = tuple(self._site(runtime, live.values()) for runtime in sites)
         views = tuple(self._job(row, live.get(row["id"]), now, site_views) for row in rows)
         queues = dict(self.queues)
         queues |= {v.queue: FALLBACK_QUEUE for v in views if v.queue not in queues}
         shot = Snapshot(
-            now=now, jobs=views, sites=site_views, queues=queues, forecasts=forecasts, slot_s=self._settings.slot_s
+            now=now,
+            jobs=views,
+            sites=site_views,
+            queues=queues,
+            forecasts=forecasts,
+            slot_s=self._settings.slot_s,
+            inflow_gpus=self._inflow.gpus(now) if self._inflow is not None else 0.0,
         )
         return shot, {row["id"]: row for row in rows}
 
-    def _learn(self, connection: Connection, rows: list[RowMapping]) -> None:
-        ids = {row["id"] for row in rows}
-        self._specs = {i: spec for i, spec in self._specs.items() if i in ids}
-        self._specs |= jobs.specs_of(connection, ids - self._specs.keys())
+    def _learn(self, connection: Connection, rows: list[RowMapping], now: datetime) -> None:
+        submitted = {row["id"]: row["submitted_at"] for row in rows}
+        self._specs = {i: spec for i, spec in self._specs.items() if i in submitted}
+        new = jobs.specs_of(connection, submitted.keys() - self._specs.keys())
+        self._specs |= new
+        if self._inflow is None:  # the new ones are among them
+            self._inflow = _inflow(connection, now)
+        else:
+            for job_id in sorted(new, key=lambda i: (submitted[i], i)):
+                self._inflow.add(submitted[job_id], gpu_s(new[job_id]))
 
     def spec(self, job_id: str) -> JobSpec:
         """The spec of a job of the last snapshot."""
@@ -127,6 +141,19 @@ class Observer:
         The checkpoint helper needs a directory at the site; without one a stop would lose everything.
         """
         return spec.interruptible and (spec.own_checkpoints or self._keeping.issuperset(places))
+
+
+def _inflow(connection: Connection, now: datetime) -> Inflow:
+    """What the store says of the last week, jobs that have ended too."""
+    inflow = Inflow()
+    for submitted_at, spec in jobs.submitted_since(connection, now - LONGEST):
+        inflow.add(submitted_at, gpu_s(spec))
+    return inflow
+
+
+def gpu_s(spec: JobSpec) -> float:
+    """GPU-seconds that a job needs as it was declared."""
+    return spec.resources.gpus * spec.duration_s
 
 
 def allows(spec: JobSpec, site: Site) -> bool:

@@ -19,11 +19,9 @@ from lowtide.scheduler.decide.keep import kept
 from lowtide.scheduler.decide.market import Market, market
 from lowtide.scheduler.decide.registry import policy_for
 from lowtide.scheduler.decide.tell import grid_data, told
-from lowtide.scheduler.decide.triage import Asker, triage
+from lowtide.scheduler.decide.triage import Asker, PolicyName, triage
 from lowtide.scheduler.model.plan import JobDecision, Plan, PolicyFailure, Snapshot
 
-PolicyName = tuple[str, tuple[tuple[str, float], ...]]
-"""A policy's name and parameters: what tells one run of jobs from the next."""
 FindPolicy = Callable[[str, tuple[tuple[str, float], ...]], Policy]
 
 _ASAP = Asap()
@@ -52,51 +50,112 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
         decided by ``asap`` and say so, and the plan names it among its failures.
 
     """
-    here = market(snapshot)
+    here, joint = market(snapshot), _joint(snapshot, find_policy)
     decisions = kept(snapshot, here)
-    settled, askers = triage(snapshot, here, [view for view in snapshot.jobs if view.job_id not in decisions])
+    asked = [view for view in snapshot.jobs if view.job_id not in decisions]
+    settled, askers = triage(snapshot, here, asked, joint)
     decisions |= settled
     failures: dict[PolicyFailure, None] = {}
-    for answer in _answers(askers, here, find_policy):
+    for answer in _answers(askers, here, find_policy, joint):
         decisions[answer.asker.view.job_id], failure = _decided(answer, here, snapshot)
         if failure is not None:
             failures[failure] = None
+    if joint and snapshot.asked is not None and any(_is_late(asker, decisions) for asker in askers):
+        return decide(replace(snapshot, asked=None), find_policy)  # others may be able to make room
     ordered = tuple(decisions[view.job_id] for view in snapshot.jobs)
     return Plan(snapshot.now, ordered, grid_data(snapshot), tuple(failures))
 
 
-def _answers(askers: list[Asker], here: Market, find_policy: FindPolicy) -> list[_Answer]:
-    """Every asker's choice, capacity sold in order."""
-    timeline, answers = here.timeline.copy(), []
-    problem = Problem((), here.prices, timeline)
-    for name, group in groupby(askers, key=_policy_of):
+def _joint(snapshot: Snapshot, find_policy: FindPolicy) -> frozenset[PolicyName]:
+    """Of the queues' policies those that weigh running jobs together with waiting ones."""
+    found = set()
+    for queue in snapshot.queues.values():
+        name = queue.policy, queue.policy_params
+        try:
+            if getattr(find_policy(*name), "is_joint", False):
+                found.add(name)
+        except Exception:  # noqa: BLE001, S112 - told when it is asked to plan
+            continue
+    return frozenset(found)
+
+
+def _is_late(asker: Asker, decisions: dict[str, JobDecision]) -> bool:
+    """Whether the plan has a job end after its latest finish, or does not know when."""
+    chosen = decisions[asker.view.job_id].chosen
+    return chosen is None or chosen.finish > asker.view.latest_finish_at
+
+
+def _answers(askers: list[Asker], here: Market, find_policy: FindPolicy, joint: frozenset[PolicyName]) -> list[_Answer]:
+    """Every asker's choice, capacity sold in order; joint policies first, as only they can make room for others."""
+    problem, answers = Problem((), here.prices, here.timeline.copy(), here.inflow_gpus, here.is_brief), []
+    whole, others = _parted(askers, joint)
+    for name, members in whole.items():
+        answers += _answered_jointly(name, members, problem, find_policy)
+    for policy, group in groupby(others, key=_policy_of):
         members = list(group)
-        run = replace(problem, requests=tuple(asker.request for asker in members))
-        choices, failure = _asked(name, run, find_policy)
+        run = _run(problem, members)
+        choices, failure = _asked(policy, run, run, find_policy)
         for asker, choice in zip(members, choices, strict=True):
-            answers.append(_Answer(asker, _sold(problem, timeline, asker.request, choice), failure))
+            answers.append(_Answer(asker, _sold(problem, asker.request, choice), failure))
     return answers
+
+
+def _run(problem: Problem, members: list[Asker]) -> Problem:
+    """What is asked of one policy; a copy: who sells on what it was shown by mistake must not sell it for everybody."""
+    return replace(problem, requests=tuple(a.request for a in members), timeline=problem.timeline.copy())
+
+
+def _parted(askers: list[Asker], joint: frozenset[PolicyName]) -> tuple[dict[PolicyName, list[Asker]], list[Asker]]:
+    """The askers of each joint policy, and those of the others one by one; whatever is due goes to the first joint."""
+    whole: dict[PolicyName, list[Asker]] = {
+        name: [] for name in sorted(joint) if any(_name(asker) == name for asker in askers)
+    }
+    first = next(iter(whole), None)
+    others: list[Asker] = []
+    for asker in askers:
+        name = first if asker.rush is not None else _name(asker)
+        members = others if name is None or name not in whole else whole[name]
+        members.append(asker)
+    return whole, others
+
+
+def _answered_jointly(
+    name: PolicyName, members: list[Asker], problem: Problem, find_policy: FindPolicy
+) -> list[_Answer]:
+    """A joint policy's choices, asked with the capacity of its running jobs free; these come first, they may go on."""
+    undisturbed = _run(problem, members)
+    for request in undisturbed.requests:
+        if request.running_at is not None:
+            held = ((0.0, request.work_s),)
+            problem.timeline.give_back(request.running_at, held, request.gpus, request.cpus)
+    choices, failure = _asked(name, _run(problem, members), undisturbed, find_policy)
+    pairs = sorted(zip(members, choices, strict=True), key=lambda pair: pair[0].request.running_at is None)
+    return [
+        _Answer(asker, (_sold if asker.request.running_at is None else _held)(problem, asker.request, choice), failure)
+        for asker, choice in pairs
+    ]
+
+
+def _name(asker: Asker) -> PolicyName:
+    return asker.queue.policy, asker.queue.policy_params
 
 
 def _policy_of(asker: Asker) -> PolicyName | None:
     """What decides for a job; None for jobs that may not be delayed: they never meet their queue's policy."""
-    if asker.rush is not None and asker.request.running_at is None:
-        return None
-    return asker.queue.policy, asker.queue.policy_params
+    return None if asker.rush is not None else _name(asker)
 
 
 def _asked(
-    name: PolicyName | None, run: Problem, find_policy: FindPolicy
+    name: PolicyName | None, run: Problem, undisturbed: Problem, find_policy: FindPolicy
 ) -> tuple[tuple[Choice, ...], PolicyFailure | None]:
-    """A policy's choices for a run of requests; those of ``asap``, and what happened, where it fails."""
+    """A policy's choices for a run of requests; those of ``asap``, who disturbs nobody, where it fails, and why."""
     if name is None:
-        return _ASAP.plan(run), None
+        return _ASAP.plan(undisturbed), None
     try:
-        # a copy: whoever sells on what it was shown by mistake must not sell it for everybody
-        choices = tuple(find_policy(*name).plan(replace(run, timeline=run.timeline.copy())))
+        choices = tuple(find_policy(*name).plan(run))
         _check_form(choices, len(run.requests))
     except Exception as error:  # noqa: BLE001 - other people's code, and clinical work stands behind it
-        return _ASAP.plan(run), _failure(name[0], error)
+        return _ASAP.plan(undisturbed), _failure(name[0], error)
     return choices, None
 
 
@@ -120,12 +179,34 @@ def _decided(answer: _Answer, here: Market, snapshot: Snapshot) -> tuple[JobDeci
         return told(asker, Choice(choice.baseline, choice.chosen), here, snapshot, failure), failure
 
 
-def _sold(problem: Problem, timeline: Timeline, request: Request, choice: Choice) -> Choice:
+def _held(problem: Problem, request: Request, choice: Choice) -> Choice:
+    """Sell what a running job will hold, none of it being sold yet; a plan that cannot be gives way to going on."""
+    sound, timeline = choice, problem.timeline
+    placed = choice.chosen
+    if not _is_plan_for_running(timeline, request, choice):
+        (sound,) = _ASAP.plan(replace(problem, requests=(request,)))
+        placed = sound.chosen
+    if placed is not None:
+        timeline.sell(placed.site, placed.spans, request.gpus, request.cpus)
+    return sound
+
+
+def _is_plan_for_running(timeline: Timeline, request: Request, choice: Choice) -> bool:
+    placed, baseline = choice.chosen, choice.baseline
+    if placed is None or baseline is None or not (_is_readable(placed, request) and _is_readable(baseline, request)):
+        return False
+    if placed is baseline:
+        return True
+    in_time = placed.start_s <= request.latest_start_s + request.switch_s + EPSILON_S
+    return in_time and timeline.fits(placed.site, placed.spans, request.gpus, request.cpus)
+
+
+def _sold(problem: Problem, request: Request, choice: Choice) -> Choice:
     """Sell a choice; one that breaks capacity, release or latest start gives way to the earliest start.
 
     Policies may come from other packages, so none is trusted with these.
     """
-    sound = choice
+    sound, timeline = choice, problem.timeline
     if not _is_sound(timeline, request, choice):
         (sound,) = _ASAP.plan(replace(problem, requests=(request,)))
     settle(timeline, request, sound)

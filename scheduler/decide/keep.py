@@ -8,6 +8,7 @@ from lowtide.policies.timeline import Span
 from lowtide.scheduler.decide.market import Market
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, JobView, Snapshot
+from lowtide.scheduler.model.reason import Reason, ReasonCode
 
 MOMENT = timedelta(seconds=EPSILON_S)
 WAITING = frozenset({JobState.QUEUED, JobState.SUSPENDED})
@@ -18,7 +19,7 @@ def kept(snapshot: Snapshot, here: Market) -> dict[str, JobDecision]:
     if snapshot.asked is None:
         return {}
     found: dict[str, JobDecision] = {}
-    for view in snapshot.jobs:
+    for view in sorted(snapshot.jobs, key=lambda view: view.state in WAITING):  # running jobs may make room
         if view.job_id not in snapshot.asked and view.decided is not None:
             still = _still(view, view.decided, snapshot, here)
             if still is not None:
@@ -42,6 +43,11 @@ def _still(view: JobView, decided: JobDecision, snapshot: Snapshot, here: Market
     return None
 
 
+def making_room(view: JobView) -> Reason:
+    """Why a job that should start now waits for others to stop."""
+    return Reason(ReasonCode.MAKING_ROOM, {"gpus": view.resources.gpus, "cpus": view.resources.cpus})
+
+
 def _ahead(chosen: Candidate, snapshot: Snapshot) -> tuple[Span, ...]:
     """What lies ahead of a placement, in seconds after now."""
     ends = ((s.start - snapshot.now, s.end - snapshot.now) for s in chosen.segments if s.end > snapshot.now)
@@ -56,7 +62,10 @@ def _still_waiting(
         return None
     here.timeline.sell(index, spans, need.gpus, need.cpus)
     if spans[0][0] <= EPSILON_S:
-        return replace(decided, action=Action.START, next_review_at=here.grid.at(here.grid.first_s))
+        soon = here.grid.at(here.grid.first_s)
+        if here.takes_now(index, need.gpus, need.cpus):
+            return replace(decided, action=Action.START, next_review_at=soon)
+        return replace(decided, action=Action.WAIT, reason=making_room(view), next_review_at=soon)
     return decided if decided.action is Action.WAIT else replace(decided, action=Action.WAIT)
 
 
@@ -65,13 +74,11 @@ def _still_running(view: JobView, decided: JobDecision, spans: tuple[Span, ...],
     need, index = view.resources, here.index[str(view.site)]
     held = ((0.0, view.remaining_s),)
     here.timeline.give_back(index, held, need.gpus, need.cpus)
-    pauses = spans[0][0] > EPSILON_S
-    plan = ((0.0, 0.0), *spans) if pauses else spans
     if not here.timeline.fits(index, spans, need.gpus, need.cpus):
         here.timeline.sell(index, held, need.gpus, need.cpus)
         return None
-    here.timeline.sell(index, plan, need.gpus, need.cpus)
-    action = Action.SUSPEND if pauses else Action.KEEP
+    here.timeline.sell(index, spans, need.gpus, need.cpus)
+    action = Action.SUSPEND if spans[0][0] > EPSILON_S else Action.KEEP
     review = here.grid.at(min(spans[0][1], here.grid.first_s))
     if decided.action is action and decided.next_review_at > here.grid.now:
         return decided

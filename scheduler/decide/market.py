@@ -29,6 +29,18 @@ class Market:
     timeline: Timeline
     index: dict[str, int]
     rungs: tuple[str, ...]
+    inflow_gpus: tuple[float, ...]
+    is_brief: bool
+    free_now: list[list[int]]
+    """[site] of GPUs and CPUs that no live attempt holds: only this can be started on."""
+
+    def takes_now(self, site: int, gpus: int, cpus: int) -> bool:
+        """Take what is free now; False, and nothing taken, where it is not enough."""
+        free = self.free_now[site]
+        if free[0] < gpus or free[1] < cpus:
+            return False
+        self.free_now[site] = [free[0] - gpus, free[1] - cpus]
+        return True
 
 
 def market(snapshot: Snapshot) -> Market:
@@ -39,7 +51,16 @@ def market(snapshot: Snapshot) -> Market:
     index = {view.site.name: i for i, view in enumerate(snapshot.sites)}
     forecasts = [snapshot.forecasts.get(view.site.zone) for view in snapshot.sites]
     rungs = tuple(f.rung if f is not None else "blind" for f in forecasts)
-    return Market(grid, _prices(snapshot, grid, forecasts), _timeline(snapshot, grid, index), index, rungs)
+    prices, timeline = _prices(snapshot, grid, forecasts), _timeline(snapshot, grid, index)
+    free_now = np.stack((timeline.free_gpus[:, 0], timeline.free_cpus[:, 0]), axis=1).tolist()
+    return Market(grid, prices, timeline, index, rungs, _inflow(snapshot), snapshot.is_brief, free_now)
+
+
+def _inflow(snapshot: Snapshot) -> tuple[float, ...]:
+    """What keeps how many GPUs busy at each site when work to come spreads as capacity does; never more than all."""
+    total = sum(view.site.gpus for view in snapshot.sites if view.reachable)
+    share = min(1.0, snapshot.inflow_gpus / total) if total else 0.0
+    return tuple(view.site.gpus * share if view.reachable else 0.0 for view in snapshot.sites)
 
 
 def _end_s(forecast: GridForecast, snapshot: Snapshot) -> float:

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from lowtide.policies.guard import NOISE
 from lowtide.policies.problem import EPSILON_S, Choice, Placement
+from lowtide.scheduler.decide.keep import making_room
 from lowtide.scheduler.decide.market import Market
 from lowtide.scheduler.decide.triage import NO_REASON, SOMEONE, Asker
 from lowtide.scheduler.decide.wording import break_even_g_per_kwh, carbon_conditions, percent, run_now, when
@@ -17,8 +18,15 @@ MOST_CANDIDATES = 6
 def told(
     asker: Asker, choice: Choice, here: Market, snapshot: Snapshot, failure: PolicyFailure | None = None
 ) -> JobDecision:
-    """The decision that follows from a choice; ``failure`` is why its queue's policy had no say in it."""
+    """The decision that follows from a choice; ``failure`` is why its queue's policy had no say in it.
+
+    What starts takes of the capacity that is free now.
+    """
     action, reason = _verdict(asker, choice, here, snapshot)
+    if action is Action.START and choice.chosen is not None:
+        need = asker.view.resources
+        if not here.takes_now(choice.chosen.site, need.gpus, need.cpus):
+            action, reason = Action.WAIT, making_room(asker.view)
     if failure is not None and action in {Action.START, Action.KEEP}:  # a wait is then for capacity or a time
         reason = Reason(ReasonCode.POLICY_FAILED, {"policy": failure.policy, "error": failure.error})
     baseline, placed = choice.baseline, choice.chosen
@@ -78,7 +86,9 @@ def _verdict(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> 
 
 def _verdict_running(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> tuple[Action, Reason]:
     placed = choice.chosen
-    if placed is not None and placed is not choice.baseline:
+    if placed is not None and placed is not choice.baseline and placed.start_s > EPSILON_S:
+        if choice.gives_way:
+            return Action.SUSPEND, Reason(ReasonCode.GAVE_WAY, {"start": when(here.grid.at(placed.start_s))})
         return Action.SUSPEND, _carbon_window(choice, placed, here)
     if choice.best is not None:
         return Action.KEEP, Reason(ReasonCode.KEEP_RUNNING)

@@ -1,6 +1,6 @@
 """Sorts jobs into those whose answer needs no planning and those that ask for capacity, with their order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lowtide.policies.guard import quantile
@@ -23,6 +23,10 @@ SOMEONE, NO_REASON = "a user", "no reason was given"
 """Stand-ins where the view does not carry who acted and why; the event log does."""
 
 
+PolicyName = tuple[str, tuple[tuple[str, float], ...]]
+"""A policy's name and parameters: what tells one run of jobs from the next."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asker:
     """A job that asks for capacity; ``rush`` is why it may not be delayed for carbon, if so."""
@@ -37,7 +41,8 @@ class Asker:
     def order(self) -> tuple[object, ...]:
         """Who is served first: clinical, ordered to run now, least slack, priority, age, id.
 
-        Running jobs come last: they hold their capacity anyway and may only swap it for what is left over.
+        Running jobs come last: they hold their capacity anyway and may only swap it for what is left over. A joint
+        policy sees to its running jobs itself.
         """
         return (
             self.request.running_at is not None,
@@ -50,13 +55,19 @@ class Asker:
         )
 
 
-def triage(snapshot: Snapshot, market: Market, views: list[JobView]) -> tuple[dict[str, JobDecision], list[Asker]]:
-    """Decisions that need no plan by job id, and the askers in the order in which they are served."""
+def triage(
+    snapshot: Snapshot, market: Market, views: list[JobView], joint: frozenset[PolicyName] = frozenset()
+) -> tuple[dict[str, JobDecision], list[Asker]]:
+    """Decisions that need no plan by job id, and the askers in the order in which they are served.
+
+    ``joint`` are the policies that are also asked about jobs that may only be interrupted later.
+    """
     decided: dict[str, JobDecision] = {}
     askers: list[Asker] = []
     for view in views:
         queue = snapshot.queues.get(view.queue) or Queue(view.queue, policy="asap")
-        known = _live(view, queue, snapshot, market) if view.state in LIVE else _idle(view, snapshot)
+        is_joint = (queue.policy, queue.policy_params) in joint
+        known = _live(view, queue, snapshot, market, is_joint=is_joint) if view.state in LIVE else _idle(view, snapshot)
         if known is None:
             askers.append(_asker(view, queue, snapshot, market))
         else:
@@ -82,7 +93,7 @@ def _plain(
     return JobDecision(view.job_id, action, Reason(code, facts), max(review_at, snapshot.now + timedelta(seconds=1)))
 
 
-def _live(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> JobDecision | None:
+def _live(view: JobView, queue: Queue, snapshot: Snapshot, market: Market, *, is_joint: bool) -> JobDecision | None:
     """The decision for a job with a live attempt, or None when its suspension is to be weighed."""
     soon = market.grid.at(market.grid.first_s)
     if view.site is not None and view.site not in market.index:
@@ -94,10 +105,15 @@ def _live(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> Jo
         return _plain(view, snapshot, Action.KEEP, ReasonCode.CLINICAL, soon)
     if not _may_suspend(view, queue, snapshot, market):
         return _plain(view, snapshot, Action.KEEP, ReasonCode.PROCESS_STARTED, soon, site=view.site or "its site")
-    free_at = (view.running_since or snapshot.now) + timedelta(seconds=queue.min_run_s)
-    if free_at > snapshot.now:
+    free_at = _free_at(view, queue, snapshot)
+    if free_at > snapshot.now and not is_joint:
         return _plain(view, snapshot, Action.KEEP, ReasonCode.MIN_RUN, min(free_at, soon), start=when(free_at))
     return None
+
+
+def _free_at(view: JobView, queue: Queue, snapshot: Snapshot) -> datetime:
+    """When a running job has run long enough to be interrupted."""
+    return (view.running_since or snapshot.now) + timedelta(seconds=queue.min_run_s)
 
 
 def _may_suspend(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> bool:
@@ -153,7 +169,8 @@ def _asker(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> A
     latest_start_s = _latest_start_s(view, queue, snapshot)
     request = _request(view, queue, snapshot, market, latest_start_s)
     latest_start_at = snapshot.now + timedelta(seconds=latest_start_s)
-    return Asker(view, queue, request, _rush(view, queue, latest_start_s, snapshot.slot_s), latest_start_at)
+    rush = None if request.running_at is not None else _rush(view, queue, latest_start_s, snapshot.slot_s)
+    return Asker(view, queue, replace(request, is_due=rush is not None), rush, latest_start_at)
 
 
 def _rush(view: JobView, queue: Queue, latest_start_s: float, slot_s: float) -> ReasonCode | None:
@@ -191,6 +208,7 @@ def _request(view: JobView, queue: Queue, snapshot: Snapshot, market: Market, la
         z=quantile(queue.confidence),
         running_at=running_at,
         pinned_s=pinned_s,
+        hold_s=0.0 if running_at is None else max(0.0, (_free_at(view, queue, snapshot) - now).total_seconds()),
     )
 
 

@@ -91,7 +91,8 @@ class Snapshot:
     """Everything that decide may know. Jobs come in id order, so equal snapshots give equal plans.
 
     ``asked`` names the jobs that are to be decided anew, None for all: the others keep their placements, as long as
-    those still fit.
+    those still fit. ``inflow_gpus`` is how many GPUs the work submitted of late keeps busy on average.
+    With ``is_brief`` alternatives are left out of the plan.
     """
 
     now: datetime
@@ -101,6 +102,8 @@ class Snapshot:
     forecasts: dict[str, GridForecast]
     slot_s: float = 900.0
     asked: frozenset[JobId] | None = None
+    inflow_gpus: float = 0.0
+    is_brief: bool = False
 
 
 class Action(StrEnum):

@@ -10,6 +10,8 @@ class ReasonCode(StrEnum):
     # a job waits because
     CARBON_WINDOW = "carbon_window"
     CAPACITY = "capacity"
+    MAKING_ROOM = "making_room"
+    GAVE_WAY = "gave_way"
     BEGIN_TIME = "begin_time"
     HELD = "held"
     RESIDENCY = "residency"
@@ -60,6 +62,8 @@ SENTENCES: dict[ReasonCode, str] = {
         "waits for a low-carbon window at {start} that saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
     ),
     ReasonCode.CAPACITY: "waits for {gpus} GPU(s) and {cpus} CPU(s); free capacity is expected at {start}",
+    ReasonCode.MAKING_ROOM: "starts as soon as running work has made room: {gpus} GPU(s) and {cpus} CPU(s)",
+    ReasonCode.GAVE_WAY: "suspended to make room for work that is due; it goes on at {start}",
     ReasonCode.BEGIN_TIME: "may not begin before {start}",
     ReasonCode.HELD: "held by {actor}; release it with: lowtide release {job_id}",
     ReasonCode.RESIDENCY: "may only run in {allowed}, and no site lies there; it stays queued",

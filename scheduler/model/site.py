@@ -48,11 +48,11 @@ class Queue:
     """
 
     name: str
-    policy: str = "lowest_window"
+    policy: str = "balanced"
     policy_params: tuple[tuple[str, float], ...] = ()
     urgency: Urgency = Urgency.NORMAL
     patience_s: float = 24 * 3600.0
-    min_savings: float = 0.02
+    min_savings: float = 0.01
     confidence: float = 0.6
     max_suspensions: int = 3
     min_run_s: float = 1800.0

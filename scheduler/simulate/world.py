@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.model.inflow import Inflow
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Action, GridForecast, JobDecision, JobView, Plan, SiteView, Snapshot
@@ -22,6 +23,8 @@ from lowtide.scheduler.model.units import floor_to
 
 DONE_S = 1e-3
 """A job with a millisecond left has ended."""
+WAITS = frozenset({ReasonCode.CAPACITY, ReasonCode.MAKING_ROOM})
+"""Reasons of those who have to hear when capacity becomes free."""
 Outlook = Callable[[datetime], dict[str, GridForecast]]
 """What is told of the grid at a moment, by zone; the same objects as long as nothing new is told."""
 
@@ -65,6 +68,7 @@ class World:
         self._asked: set[JobId] = set()
         self._told: dict[str, GridForecast] = {}
         self._since: dict[JobId, datetime] = {}
+        self._inflow = Inflow()
         self.plan_s: list[float] = []
         self.now = self._arrivals[0].submitted_at if self._arrivals else until
         self._planned_at = self.now
@@ -84,6 +88,7 @@ class World:
             view = self._arrivals.popleft()
             self._open[view.job_id] = view
             self._asked.add(view.job_id)
+            self._inflow.add(self.now, view.remaining_s * view.resources.gpus)
 
     def _look(self) -> None:
         """Ask about everybody when something new is told of the grid, and when it is time."""
@@ -138,7 +143,17 @@ class World:
             used[str(view.site)] = (gpus + view.resources.gpus, cpus + view.resources.cpus)
         sites = tuple(SiteView(site, True, *used[site.name]) for site in self._sites)
         asked = frozenset(self._asked)
-        return Snapshot(self.now, views, sites, self._queues, self._told, self._slot_s, asked)
+        return Snapshot(
+            self.now,
+            views,
+            sites,
+            self._queues,
+            self._told,
+            self._slot_s,
+            asked,
+            self._inflow.gpus(self.now),
+            is_brief=True,
+        )
 
     def _run_on(self, job_id: JobId, since: datetime) -> None:
         """Count what a running job has done since it was last looked at."""
@@ -195,7 +210,7 @@ class World:
         """Capacity has become free: whoever waits for it is decided anew."""
         for job_id, view in self._open.items():
             decided = view.decided
-            if view.site is None and decided is not None and decided.reason.code is ReasonCode.CAPACITY:
+            if view.site is None and decided is not None and decided.reason.code in WAITS:
                 self._asked.add(job_id)
 
     def _next(self) -> datetime:

@@ -3,7 +3,7 @@
 Every function takes an open connection, so that a caller can join several in one transaction.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -259,6 +259,13 @@ def specs_of(connection: Connection, job_ids: Iterable[str]) -> dict[str, JobSpe
         query = select(job.c.id, job.c.spec).where(job.c.id.in_(wanted[first : first + 500]))
         found |= {row[0]: spec_from_json(row[1]) for row in connection.execute(query)}
     return found
+
+
+def submitted_since(connection: Connection, since: datetime) -> Iterator[tuple[datetime, JobSpec]]:
+    """When jobs were submitted after ``since``, in that order, with their specs."""
+    query = select(job.c.submitted_at, job.c.spec).where(job.c.submitted_at > since)
+    for row in connection.execute(query.order_by(job.c.submitted_at, job.c.id)):
+        yield row[0], spec_from_json(row[1])
 
 
 def open_jobs(connection: Connection) -> list[RowMapping]:

@@ -26,7 +26,7 @@ from tests.builders import (
 )
 from tests.follow import World
 
-POLICIES = ("asap", "threshold", "lowest_window", "lowest_slots")
+POLICIES = ("asap", "threshold", "lowest_window", "lowest_slots", "balanced")
 SITES = ("home", "north")
 FEW = settings(max_examples=60, deadline=None)
 FEWER = settings(max_examples=25, deadline=None)
@@ -163,7 +163,7 @@ def test_inv_10_only_a_start_in_time_is_ever_deferred_for_carbon(snapshot: Snaps
 @given(snapshots())
 @FEW
 def test_clinical_jobs_wait_for_nothing_but_capacity_and_their_own_begin(snapshot: Snapshot) -> None:
-    allowed = {ReasonCode.CAPACITY, ReasonCode.BEGIN_TIME, ReasonCode.NO_SITE}
+    allowed = {ReasonCode.CAPACITY, ReasonCode.MAKING_ROOM, ReasonCode.BEGIN_TIME, ReasonCode.NO_SITE}
     for view, decision in zip(snapshot.jobs, decide(snapshot).decisions, strict=True):
         if view.urgency is Urgency.CLINICAL:
             assert decision.action is not Action.SUSPEND
@@ -303,7 +303,7 @@ def test_inv_10_with_free_capacity_and_true_run_times_no_job_ends_late(
 @given(
     days,
     noises,
-    st.sampled_from(["threshold", "lowest_slots"]),
+    st.sampled_from(["threshold", "lowest_slots", "balanced"]),
     st.floats(0.5, 20),
     st.floats(0, 30),
     st.lists(st.booleans(), min_size=4, max_size=4),
@@ -329,7 +329,7 @@ def test_inv_10_no_suspension_costs_a_deadline_or_patience_even_when_it_loses_al
     assert course.finished_at <= view.latest_finish_at
 
 
-@given(days, noises, st.sampled_from(["threshold", "lowest_slots"]), st.floats(1, 15), st.integers(0, 4))
+@given(days, noises, st.sampled_from(["threshold", "lowest_slots", "balanced"]), st.floats(1, 15), st.integers(0, 4))
 @FEWER
 def test_inv_13_suspensions_are_bounded_and_every_stretch_lasts_its_minimum(
     day: list[float], noise: list[float], policy: str, hours: float, most: int

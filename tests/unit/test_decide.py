@@ -48,7 +48,7 @@ def test_an_explanation_says_what_would_start_the_job_now() -> None:
     conditions = only(a_snapshot(a_job_view(hours=2), forecasts=[DIP])).would_start_now_if
     # 2 h of work with 10 % margin, a switch of 2 min and one slot: 2 h 29 min from noon
     assert conditions[0] == "its deadline were before Tue 14:29 UTC"
-    assert conditions[1] == "the forecast for 16:00 rose above 294 g/kWh"
+    assert conditions[1] == "the forecast for 16:00 rose above 297 g/kWh"
     assert conditions[2] == "lowtide run-now job-1 --reason TEXT"
 
 

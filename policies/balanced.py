@@ -1,0 +1,258 @@
+"""The default: one plan for the whole queue, under capacity, with room left for what is still to come.
+
+Source: ours. Requests are served in three groups, each in order of slack: what is due, what runs, what waits. Each
+takes the cheapest slots that are left at any site. That makes it joint:
+
+- Running jobs are planned with the others: they go on, pause now or pause later, whatever emits least.
+- Of the capacity ahead a share stays free for work that is yet to be submitted, or else all that could wait would
+  wait for the same clean hours, and what comes in between would be late. It grows with the distance:
+  ``reserve`` · inflow · (1 - exp(-t / ``reserve_memory_h``)).
+- The fuller the time until a job's end, the sooner it is to end: ``haste`` · fill³ of its slack is not used.
+- A job that comes out late is served again as one that is due, among the running ones in order of slack: those with
+  more of it make room.
+
+With constant prices nothing moves: it is ``asap``. Its distance from the optimum under a known future is printed by
+``lowtide simulate --bound``.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from lowtide.policies.lift import chosen_as, chosen_of
+from lowtide.policies.offer import Offer
+from lowtide.policies.pieces import cheapest, cheapest_pieces, earliest_pieces, less
+from lowtide.policies.problem import EPSILON_S, Choice, FloatArray, Placement, Problem, Request
+from lowtide.policies.timeline import Span
+from lowtide.scheduler.model.units import S_PER_H
+
+Sell = Callable[[int, tuple[Span, ...], int, int], None]
+
+ROUNDS = 3
+"""How often late jobs are put before others at most; each round takes as long as the first."""
+
+CALM_ROUNDS = 1
+"""For so many of these late jobs still choose what emits least; after that, what ends first."""
+
+FILL_POWER = 3
+"""Queues grow without bound as the load nears capacity, and hardly at all before: haste rises as steeply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is kept free for work to come: ``spare_gpus`` [site, slot], None where nothing is known; and haste."""
+
+    spare_gpus: FloatArray | None
+    haste: float
+
+
+class Balanced(BaseModel):
+    """Least carbon over the whole queue, under capacity and deadlines.
+
+    Attributes:
+        reserve: share of the usual inflow of work that finds room at any time ahead, in [0, 1].
+        reserve_memory_h: hours ahead after which two thirds of that share are kept free, in (0, 168].
+        haste: share of a job's slack that is left unused where all capacity until its end is taken, in [0, 1].
+
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reserve: float = Field(default=0.35, ge=0.0, le=1.0)
+    reserve_memory_h: float = Field(default=8.0, gt=0.0, le=168.0)
+    haste: float = Field(default=1.0, ge=0.0, le=1.0)
+
+    @property
+    def is_joint(self) -> bool:
+        """It is asked about running jobs together with waiting ones."""
+        return True
+
+    def plan(self, problem: Problem) -> tuple[Choice, ...]:
+        """Choose for every request; the plan of the round in which the least time is late."""
+        asked = replace(problem, requests=tuple(_nearly_done(r, problem.grid.slot_s) for r in problem.requests))
+        due = frozenset(i for i, request in enumerate(asked.requests) if request.is_due)
+        room = Room(self._spare(problem), self.haste)
+        best = last = _Round(asked, room, due)
+        for i in range(ROUNDS):
+            if not last.late:
+                break
+            due |= last.late.keys()
+            last = _Round(asked, room, due, is_calm=i < CALM_ROUNDS)
+            if sum(last.late.values()) < sum(best.late.values()):
+                best = last
+        return tuple(best.choices[i] for i in range(len(asked.requests)))
+
+    def _spare(self, problem: Problem) -> FloatArray | None:
+        """[site, slot], GPUs that stay free for work to come; None where nothing is known of it."""
+        if not any(problem.inflow_gpus) or not self.reserve:
+            return None
+        hours = problem.grid.edges_s[:-1] / S_PER_H
+        ramp = self.reserve * (1 - np.exp(-hours / self.reserve_memory_h))
+        spare: FloatArray = np.floor(np.array(problem.inflow_gpus)[:, None] * ramp)
+        return spare
+
+
+def _nearly_done(request: Request, slot_s: float) -> Request:
+    """A running job that ends within a slot is not worth stopping."""
+    if request.running_at is None or request.work_s > slot_s:
+        return request
+    return replace(request, hold_s=request.work_s)
+
+
+def _late_s(choice: Choice, request: Request) -> float:
+    """How much later than it should a request would end; without a place, by its whole length."""
+    if choice.chosen is None:
+        return request.length_s
+    late_s = choice.chosen.end_s - request.must_end_s
+    return late_s if late_s > EPSILON_S else 0.0
+
+
+def _nothing(_offer: Offer) -> Placement | None:
+    return None
+
+
+def _least(offer: Offer) -> Placement | None:
+    """The placement that emits least: a window, or pieces where the job may be interrupted."""
+    if not offer.request.suspensions_left or offer.is_guarded:
+        return offer.cheapest()
+    return cheapest(offer)
+
+
+def _least_running(offer: Offer) -> Placement | None:
+    """Going on, pausing now, or going on and pausing later; of equals the one that comes first here."""
+    if not offer.request.suspensions_left:
+        return None
+    kept = offer.baseline if offer.is_free(offer.baseline) else None
+    later = cheapest_pieces(offer.going_on())
+    if offer.request.hold_s > 0:
+        return less(kept, later)
+    return less(less(kept, later), cheapest(offer))
+
+
+def _soonest(offer: Offer) -> Placement | None:
+    """The placement that ends first: for what is due at once a window, else also pieces."""
+    window, request = offer.baseline, offer.request
+    if request.is_due or not request.suspensions_left:
+        return window
+    pieces = earliest_pieces(offer)
+    return window if pieces is None or (window is not None and window.end_s <= pieces.end_s) else pieces
+
+
+class _Round:
+    """One plan in which the jobs of ``due`` come before the others.
+
+    Attributes:
+        choices: by number of the request.
+        late: by how many seconds requests end later than they should, weighted by GPUs; only those that do.
+
+    """
+
+    def __init__(self, problem: Problem, room: Room, due: frozenset[int], *, is_calm: bool = True) -> None:
+        """Serve everybody; in a round that is not calm the due take what ends first."""
+        self._problem, self._room, self._is_calm = problem, room, is_calm
+        self._timeline, self._undisturbed = problem.timeline.copy(), problem.timeline.copy()
+        self._capacity = problem.timeline.free_gpus[:, -1]
+        self.choices: dict[int, Choice] = {}
+        self.late: dict[int, float] = {}
+        requests = problem.requests
+        for request in requests:
+            self._hold(request, self._timeline.sell)
+            if request.running_at is not None:
+                self._undisturbed.sell(request.running_at, ((0.0, request.work_s),), request.gpus, request.cpus)
+        first = [i for i, request in enumerate(requests) if i in due or request.running_at is not None]
+        for i in sorted(first, key=lambda i: (not requests[i].is_due, requests[i].latest_start_s)):
+            self._take(i, self._in_need(requests[i]) if requests[i].running_at is None else self._going_on(requests[i]))
+        for i, request in enumerate(requests):
+            if i not in self.choices:
+                self._take(i, self._at_ease(request))
+
+    def _in_need(self, request: Request) -> Choice:
+        """Where running jobs need not move if that is in time, else in their place."""
+        choice = self._of_due(Offer(self._problem, self._undisturbed, request))
+        if not self._is_had(choice, request):
+            choice = self._of_due(Offer(self._problem, self._timeline, request))
+        if choice.chosen is not None:
+            self._undisturbed.sell(choice.chosen.site, choice.chosen.spans, request.gpus, request.cpus)
+        return choice
+
+    def _is_had(self, choice: Choice, request: Request) -> bool:
+        """Whether a choice made beside the running jobs is in time, and still free."""
+        placed = choice.chosen
+        if placed is None or _late_s(choice, request) > 0:
+            return False
+        if request.is_due and placed.start_s > request.release_s + EPSILON_S:
+            return False
+        return self._timeline.fits(placed.site, placed.spans, request.gpus, request.cpus)
+
+    def _of_due(self, offer: Offer) -> Choice:
+        if offer.request.is_due or not self._is_calm:
+            placed = _soonest(offer)
+            return replace(chosen_of(offer, _nothing), chosen=placed, best=placed)
+        return chosen_of(offer, _least)
+
+    def _take(self, i: int, choice: Choice) -> None:
+        request, placed = self._problem.requests[i], choice.chosen
+        self.choices[i] = choice
+        if placed is not None:
+            self._timeline.sell(placed.site, placed.spans, request.gpus, request.cpus)
+        late_s = _late_s(choice, request)
+        if late_s > 0:
+            self.late[i] = late_s * max(1, request.gpus)
+
+    def _at_ease(self, request: Request) -> Choice:
+        """What emits least, leaving as much room for work to come as can be."""
+        offer = Offer(self._problem, self._timeline, request)
+        if offer.baseline is None or not offer.open_sites().any():
+            return Choice(offer.baseline, offer.baseline)
+        for eased in self._eased(offer):
+            best = _least(eased)
+            if best is not None:
+                return chosen_as(eased, best, _least)
+        return Choice(offer.baseline, offer.baseline)
+
+    def _eased(self, offer: Offer) -> Iterator[Offer]:
+        """The offer less some capacity and some time for work to come; then less the time alone; then all of it."""
+        if self._room.spare_gpus is not None:
+            slack_s = max(0.0, offer.latest_start_s - offer.request.release_s)
+            sooner = offer.sooner(self._room.haste * self._fill(offer) ** FILL_POWER * slack_s)
+            yield sooner.sparing(self._room.spare_gpus)
+            yield sooner
+        yield offer
+
+    def _fill(self, offer: Offer) -> float:
+        """How much of the capacity that a job could use in time is taken, in [0, 1]."""
+        sites, grid = list(offer.request.sites), self._problem.grid
+        count = max(1, min(grid.slot_at(offer.must_end_s), grid.count))
+        all_gpus = float(self._capacity[sites].sum()) * count
+        free_gpus = float(np.maximum(self._timeline.free_gpus[sites, :count], 0).sum())
+        return 1.0 - min(1.0, free_gpus / max(1.0, all_gpus))
+
+    def _going_on(self, request: Request) -> Choice:
+        """Going on as it is, unless a pause emits less or somebody more urgent needs the place."""
+        self._hold(request, self._timeline.give_back)
+        offer = Offer(self._problem, self._timeline, request)
+        held = offer.baseline
+        if held is None or self._timeline.fits(held.site, held.spans, request.gpus, request.cpus):
+            return chosen_of(offer, _least_running if self._is_calm else _nothing)
+        placed = _least_running(offer) or self._afterwards(offer)
+        return replace(chosen_of(offer, _nothing), chosen=placed or held, best=placed, gives_way=placed is not None)
+
+    def _hold(self, request: Request, sell: Sell) -> None:
+        """Sell, or give back, what a running job goes on to hold whatever happens."""
+        if request.running_at is not None and request.hold_s > 0:
+            held_s = min(request.hold_s, request.work_s)
+            sell(request.running_at, ((0.0, held_s),), request.gpus, request.cpus)
+
+    def _afterwards(self, offer: Offer) -> Placement | None:
+        """What is left of the least stretch, and the rest in the first window after it; None where there is none."""
+        request = offer.request
+        if request.hold_s <= 0:
+            return offer.earliest_window()
+        rest_s = request.work_s - request.hold_s
+        if rest_s <= 0:
+            return None
+        rest = replace(request, running_at=None, work_s=rest_s, release_s=request.hold_s)
+        after = Offer(self._problem, self._timeline, rest).earliest_window()
+        return None if after is None else offer.placed(after.site, ((0.0, request.hold_s), *after.spans))
