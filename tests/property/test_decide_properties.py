@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import plan_to_json
+from lowtide.scheduler.decide.registry import policy_names
 from lowtide.scheduler.model.job import Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Action, GridForecast, JobView, Plan, Snapshot
@@ -26,7 +27,7 @@ from tests.builders import (
 )
 from tests.follow import World
 
-POLICIES = ("asap", "threshold", "lowest_window", "lowest_slots")
+POLICIES = policy_names()
 SITES = ("home", "north")
 FEW = settings(max_examples=60, deadline=None)
 FEWER = settings(max_examples=25, deadline=None)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from lowtide.scheduler.decide.registry import policy_names
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
 from lowtide.scheduler.simulate.play import Play, played
@@ -57,7 +58,7 @@ def test_an_interrupted_job_pays_for_its_switch_in_run_time() -> None:
     assert whole["suspensions"] == 0
 
 
-@pytest.mark.parametrize("policy", ["asap", "lowest_window", "lowest_slots", "threshold"])
+@pytest.mark.parametrize("policy", policy_names())
 @pytest.mark.parametrize("gpus", [3, 6])
 def test_capacity_holds_all_work_is_done_and_no_bound_is_beaten(policy: str, gpus: int) -> None:
     found = played(a_play(*some_jobs(), policy=policy, gpus=gpus, is_bound_wanted=True))
