@@ -6,7 +6,8 @@ Emissions" (GAIA, ASPLOS 2024). A start i hours from now is worth
     (C_now - C_i) / (i + run)
 
 with C the price integral over the expected run in g/kWh·h, and C_now that of the earliest start that capacity
-allows. GAIA decides once, at submission; here the start is promised then, and kept unless another brings a real gain.
+allows. It is decided once: seen from later, the wait so far is spent and later starts look ever better. So a start
+that was promised stands while it passes the guard.
 """
 
 from pydantic import BaseModel, ConfigDict
@@ -29,9 +30,21 @@ class CarbonTime(BaseModel):
 def _most_per_hour(offer: Offer) -> Placement | None:
     if offer.request.running_at is not None or offer.baseline is None or not offer.costs().size:
         return None
+    if not offer.is_guarded and offer.request.pinned_s is not None:
+        if -offer.problem.grid.slot_s < offer.request.pinned_s <= offer.baseline.start_s:
+            return None  # the moment has come
+        promised = _promised(offer, offer.request.pinned_s)
+        if promised is not None:
+            return promised
     worth = _worth(offer, offer.baseline)
     most = float(worth.max())
     return offer.earliest_where(worth >= most * (1 - TIE)) if most > 0 else None
+
+
+def _promised(offer: Offer, pinned_s: float) -> Placement | None:
+    """The window at a promised start; None where it is not allowed any more."""
+    slot = offer.problem.grid.slot_at(pinned_s)
+    return offer.pinned(slot).cheapest() if 0 <= slot - offer.first_column < offer.costs().shape[1] else None
 
 
 def _worth(offer: Offer, baseline: Placement) -> FloatArray:

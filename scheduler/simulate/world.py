@@ -170,7 +170,9 @@ class World:
     def _follow(self, plan: Plan) -> None:
         new = [decision for decision in plan.decisions if self._open[decision.job_id].decided is not decision]
         for decision in new:
-            self._open[decision.job_id] = replace(self._open[decision.job_id], decided=decision)
+            promised = None if decision.chosen is None else decision.chosen.start
+            view = replace(self._open[decision.job_id], decided=decision, pinned_start_at=promised)
+            self._open[decision.job_id] = view
         for decision in new:
             if decision.action is Action.SUSPEND:
                 self._suspend(decision)  # what is freed is free at once

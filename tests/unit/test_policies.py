@@ -72,6 +72,14 @@ def test_carbon_time_waits_longer_only_for_a_saving_that_grows_with_the_time(lat
     assert hours(chosen(planned("carbon_time", prices, hours=1)).start) == start_h
 
 
+def test_carbon_time_keeps_a_promised_start_whose_moment_has_come() -> None:
+    prices = [170.0] * 8 + [200.0] * 32 + [90.0] * 152
+    assert planned("carbon_time", prices, hours=1).action is Action.WAIT
+    assert planned("carbon_time", prices, hours=1, pinned_start_at=NOON).action is Action.START
+    promised = NOON + timedelta(hours=4)
+    assert chosen(planned("carbon_time", [200.0] * 16 + prices, hours=1, pinned_start_at=promised)).start == promised
+
+
 def test_carbon_time_runs_at_once_when_nothing_is_cheaper() -> None:
     assert planned("carbon_time", [100.0] * 8 + [200.0] * 184).action is Action.START
 
