@@ -29,6 +29,8 @@ LATE_S = 1.0
 """An end that lies less than a second after its time is on time."""
 MJ_PER_J = 1000.0
 QUEUE = "trace"
+USUAL = Queue(QUEUE)
+"""What a queue does when nobody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Play:
         is_interruptible: whether jobs may be suspended where the trace does not say.
         is_bound_wanted: whether to work out the least that any schedule could emit.
         estimate: what the scheduler is told of run times; the world and the report go by the true ones.
+        min_savings: as of a queue; 0 plays a policy's rule as it is published.
+        deadline_margin: the same; with exact run times nothing needs one.
 
     """
 
@@ -89,6 +93,8 @@ class Play:
     is_bound_wanted: bool = False
     patience: Patience = field(default_factory=Patience)
     estimate: Estimate = Estimate.EXACT
+    min_savings: float = USUAL.min_savings
+    deadline_margin: float = USUAL.deadline_margin
 
 
 def played(play: Play) -> dict[str, object]:
@@ -107,6 +113,8 @@ def played(play: Play) -> dict[str, object]:
         max_suspensions=NO_LIMIT,
         min_run_s=play.slot_s,
         switch_cost_s=play.switch_s,
+        min_savings=play.min_savings,
+        deadline_margin=play.deadline_margin,
     )
     told_s = _told_s(play)
     views = [_view(job, told_s[job.job_id], play) for job in play.jobs]
@@ -232,7 +240,8 @@ def _report(play: Play, courses: Mapping[JobId, Course], plan_s: Sequence[float]
     figures = [_figures(job, course, play) for job, course in ended]
     emitted, baseline = math.fsum(f.emitted_g for f in figures), math.fsum(f.baseline_g for f in figures)
     waits_h = [_wait_h(job, course) for job, course in ended]
-    late = [job for job, course in ended if _is_late(job, course, play)]
+    lateness_s = [(job, _late_s(job, course, play)) for job, course in ended]
+    late = [job for job, late_s in lateness_s if late_s > LATE_S]
     return {
         "policy": play.policy,
         "jobs": len(play.jobs),
@@ -247,6 +256,7 @@ def _report(play: Play, courses: Mapping[JobId, Course], plan_s: Sequence[float]
         "max_wait_h": max(waits_h, default=None),
         "patience_misses": sum(job.deadline_s is None for job in late),
         "deadline_misses": sum(job.deadline_s is not None for job in late),
+        "longest_miss_h": max((late_s for _, late_s in lateness_s if late_s > LATE_S), default=0.0) / S_PER_H,
         "peak_gpus": _peak(ended),
         "suspensions": sum(course.suspensions for course in courses.values()),
         "lost_work_s": math.fsum(course.lost_s for course in courses.values()),
@@ -294,9 +304,10 @@ def _wait_h(job: TraceJob, course: Course) -> float:
     return max(0.0, passed_s - job.duration_s) / S_PER_H
 
 
-def _is_late(job: TraceJob, course: Course, play: Play) -> bool:
+def _late_s(job: TraceJob, course: Course, play: Play) -> float:
+    """How much after its deadline or patience it ended; negative when before."""
     assert course.finished_at is not None  # noqa: S101 - as above
-    return (course.finished_at - _latest_finish(job, job.duration_s, play)).total_seconds() > LATE_S
+    return (course.finished_at - _latest_finish(job, job.duration_s, play)).total_seconds()
 
 
 def _peak(ended: Sequence[tuple[TraceJob, Course]]) -> int:

@@ -8,7 +8,7 @@ import pytest
 from lowtide.scheduler.decide.registry import policy_names
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
-from lowtide.scheduler.simulate.play import Estimate, Play, played
+from lowtide.scheduler.simulate.play import Estimate, Patience, Play, played
 from lowtide.scheduler.simulate.trace import TraceJob
 
 START = datetime(2026, 3, 10, tzinfo=UTC)
@@ -117,6 +117,26 @@ def test_constant_intensity_leaves_nothing_to_wait_for() -> None:
 def test_what_has_not_ended_when_the_time_is_over_counts_as_failed() -> None:
     found = played(a_play(TraceJob("a", 0.0, 5 * H, 1), TraceJob("b", 0.0, H, 1), end=START + 3 * HOUR))
     assert (found["completed"], found["failed"]) == (1, 1)
+
+
+def test_the_longest_miss_is_told_and_0_without_one() -> None:
+    jobs = [TraceJob(f"j{i}", 0.0, 4 * H, 1) for i in range(10)]
+    assert played(a_play(*jobs, gpus=1))["longest_miss_h"] == pytest.approx(9 * 4 - 24)
+    assert played(a_play(*jobs, gpus=10))["longest_miss_h"] == 0.0
+
+
+def test_a_start_that_was_promised_stands_when_all_are_decided_anew() -> None:
+    # Seen from the start 30 g/kWh within 3 h are worth more than 110 within 13 h; seen from hour 2, no more.
+    values = [200.0] * 2 + [170.0] * 2 + [200.0] * 8 + [90.0] * 228
+    play = a_play(TraceJob("a", 0.0, H, 1), policy="carbon_time", values=values, patience=Patience(short_s=24 * H))
+    assert played(play)["emissions_g"] == pytest.approx(0.3 * 170)
+
+
+def test_a_rule_is_played_as_published_without_savings_to_reach_and_without_margin() -> None:
+    play = a_play(TraceJob("a", 0.0, 20 * H, 1), policy="lowest_window", values=[200.0] * 24 + [199.0] * 216)
+    assert played(play)["mean_wait_h"] == 0.0
+    assert played(replace(play, min_savings=0.0))["mean_wait_h"] == pytest.approx(22.0)
+    assert played(replace(play, min_savings=0.0, deadline_margin=0.0))["mean_wait_h"] == pytest.approx(24.0)
 
 
 @pytest.mark.parametrize(
