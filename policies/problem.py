@@ -94,6 +94,8 @@ class Request:
         z: standard normal quantile of the queue's confidence.
         running_at: the site index where it runs now, or None while it waits.
         pinned_s: the start that the last plan promised, or None.
+        importance: how much of its workflow waits for it, relative to the workflow's most important job, in [0, 1];
+            0 for a job outside of any workflow: nothing waits for it.
 
     """
 
@@ -114,6 +116,7 @@ class Request:
     z: float
     running_at: int | None = None
     pinned_s: float | None = None
+    importance: float = 0.0
 
     @property
     def length_s(self) -> float:

@@ -28,6 +28,7 @@ from tests.builders import (
 from tests.follow import World
 
 POLICIES = policy_names()
+SUSPENDING = ("threshold", "lowest_slots", "double_threshold")
 SITES = ("home", "north")
 FEW = settings(max_examples=60, deadline=None)
 FEWER = settings(max_examples=25, deadline=None)
@@ -304,7 +305,7 @@ def test_inv_10_with_free_capacity_and_true_run_times_no_job_ends_late(
 @given(
     days,
     noises,
-    st.sampled_from(["threshold", "lowest_slots"]),
+    st.sampled_from(SUSPENDING),
     st.floats(0.5, 20),
     st.floats(0, 30),
     st.lists(st.booleans(), min_size=4, max_size=4),
@@ -330,7 +331,7 @@ def test_inv_10_no_suspension_costs_a_deadline_or_patience_even_when_it_loses_al
     assert course.finished_at <= view.latest_finish_at
 
 
-@given(days, noises, st.sampled_from(["threshold", "lowest_slots"]), st.floats(1, 15), st.integers(0, 4))
+@given(days, noises, st.sampled_from(SUSPENDING), st.floats(1, 15), st.integers(0, 4))
 @FEWER
 def test_inv_13_suspensions_are_bounded_and_every_stretch_lasts_its_minimum(
     day: list[float], noise: list[float], policy: str, hours: float, most: int

@@ -148,6 +148,7 @@ def test_lowest_slots_pauses_a_running_job_at_the_end_of_the_cheap_slots_and_not
 
 def test_every_policy_of_the_tree_is_found_by_name() -> None:
     own = {"asap", "threshold", "lowest_slot", "carbon_time", "lowest_window", "lowest_slots"}
+    own |= {"double_threshold", "importance"}
     assert own <= set(policy_names())
 
 
