@@ -1,11 +1,12 @@
 # What can be done here; `make help` lists it. Everything runs in .venv, which is made when it is missing.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint check format bench golden picture lock clean
+.PHONY: help venv demo test lint check format bench bench-policies golden picture lock clean
 BIN := .venv/bin
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 venv: ## make .venv from requirements.lock (free when nothing changed)
 	@./scripts/venv.sh
@@ -30,6 +31,9 @@ format: venv ## let ruff mend and format the tree
 
 bench: venv ## measure; results go to standard output
 	$(BIN)/python bench/run.py
+
+bench-policies: venv ## every policy beside the least that any schedule could emit; BENCH_ARGS="--caps 30" for a part
+	$(BIN)/python bench/policies.py $(BENCH_ARGS)
 
 golden: venv ## write the golden files anew; read the diff
 	LOWTIDE_GOLDEN=1 $(BIN)/pytest -m golden

@@ -97,6 +97,8 @@ class Request:
         pinned_s: the start that the last plan promised, or None.
         hold_s: a running job goes on until then before it may be interrupted; 0 when it may be at once.
         is_due: whether it may not be delayed for carbon; only a joint policy is asked about such jobs.
+        importance: how much of its workflow waits for it, relative to the workflow's most important job, in [0, 1];
+            0 for a job outside of any workflow: nothing waits for it.
 
     """
 
@@ -119,6 +121,7 @@ class Request:
     pinned_s: float | None = None
     hold_s: float = 0.0
     is_due: bool = False
+    importance: float = 0.0
 
     @property
     def length_s(self) -> float:

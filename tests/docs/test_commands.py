@@ -14,10 +14,10 @@ from tests.docs.tree import ROOT, files
 
 PAGES = files(".md")
 CLI = typer.main.get_group(app)
-TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SPOKEN = re.compile(r"`lowtide ([a-z-]+)(?: [^`]*)?`|^\$ lowtide ([a-z-]+)", re.MULTILINE)
 TYPED = re.compile(r"^\$ lowtide ([a-z-]+)(.*)$|`lowtide ([a-z-]+)( [^`]*)`", re.MULTILINE)
-MADE = re.compile(r"`make ([a-z]+)|^(?:\$ )?make ([a-z]+)", re.MULTILINE)
+MADE = re.compile(r"`make ([a-z-]+)|^(?:\$ )?make ([a-z-]+)", re.MULTILINE)
 PRELUDE = """
 import types
 epochs = 3
@@ -58,7 +58,7 @@ def test_every_target_that_a_page_names_exists() -> None:
 
 def test_every_target_is_listed_by_help() -> None:
     told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
-    assert set(re.findall(r"^  make ([a-z]+) ", told, re.MULTILINE)) == TARGETS
+    assert set(re.findall(r"^  make ([a-z-]+) ", told, re.MULTILINE)) == TARGETS
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import plan_to_json
+from lowtide.scheduler.decide.registry import policy_names
 from lowtide.scheduler.model.job import Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Action, GridForecast, JobView, Plan, Snapshot
@@ -26,7 +27,8 @@ from tests.builders import (
 )
 from tests.follow import World
 
-POLICIES = ("asap", "threshold", "lowest_window", "lowest_slots", "balanced")
+POLICIES = policy_names()
+SUSPENDING = ("threshold", "lowest_slots", "double_threshold", "balanced")
 SITES = ("home", "north")
 FEW = settings(max_examples=60, deadline=None)
 FEWER = settings(max_examples=25, deadline=None)
@@ -303,7 +305,7 @@ def test_inv_10_with_free_capacity_and_true_run_times_no_job_ends_late(
 @given(
     days,
     noises,
-    st.sampled_from(["threshold", "lowest_slots", "balanced"]),
+    st.sampled_from(SUSPENDING),
     st.floats(0.5, 20),
     st.floats(0, 30),
     st.lists(st.booleans(), min_size=4, max_size=4),
@@ -329,7 +331,7 @@ def test_inv_10_no_suspension_costs_a_deadline_or_patience_even_when_it_loses_al
     assert course.finished_at <= view.latest_finish_at
 
 
-@given(days, noises, st.sampled_from(["threshold", "lowest_slots", "balanced"]), st.floats(1, 15), st.integers(0, 4))
+@given(days, noises, st.sampled_from(SUSPENDING), st.floats(1, 15), st.integers(0, 4))
 @FEWER
 def test_inv_13_suspensions_are_bounded_and_every_stretch_lasts_its_minimum(
     day: list[float], noise: list[float], policy: str, hours: float, most: int

@@ -50,6 +50,40 @@ def test_lowest_window_takes_the_earliest_of_equals() -> None:
     assert hours(chosen(planned("lowest_window", a_dip(begin=8, slots=40), hours=2)).start) == 2
 
 
+def test_lowest_slot_takes_the_cheapest_single_slot_where_lowest_window_would_not() -> None:
+    prices = [300.0] * 8 + [10.0] + [280.0] * 7 + [150.0] * 8 + [300.0] * 168
+    assert hours(chosen(planned("lowest_slot", prices, hours=2)).start) == 2
+    assert hours(chosen(planned("lowest_window", prices, hours=2)).start) == 4
+
+
+def test_lowest_slot_takes_the_earliest_of_equals() -> None:
+    assert hours(chosen(planned("lowest_slot", a_dip(begin=8, slots=40), hours=2)).start) == 2
+
+
+def test_lowest_slot_does_not_take_a_cheap_slot_before_a_dear_stretch() -> None:
+    prices = [200.0] * 8 + [100.0] + [400.0] * 183
+    assert planned("lowest_slot", prices, hours=2).action is Action.START
+
+
+@pytest.mark.parametrize(("later", "start_h"), [(90.0, 2.0), (10.0, 12.0)])
+def test_carbon_time_waits_longer_only_for_a_saving_that_grows_with_the_time(later: float, start_h: float) -> None:
+    # An hour of work: 30 g/kWh saved within 3 h are worth more than 110 within 13 h, and less than 190.
+    prices = [200.0] * 8 + [170.0] * 8 + [200.0] * 32 + [later] * 144
+    assert hours(chosen(planned("carbon_time", prices, hours=1)).start) == start_h
+
+
+def test_carbon_time_keeps_a_promised_start_whose_moment_has_come() -> None:
+    prices = [170.0] * 8 + [200.0] * 32 + [90.0] * 152
+    assert planned("carbon_time", prices, hours=1).action is Action.WAIT
+    assert planned("carbon_time", prices, hours=1, pinned_start_at=NOON).action is Action.START
+    promised = NOON + timedelta(hours=4)
+    assert chosen(planned("carbon_time", [200.0] * 16 + prices, hours=1, pinned_start_at=promised)).start == promised
+
+
+def test_carbon_time_runs_at_once_when_nothing_is_cheaper() -> None:
+    assert planned("carbon_time", [100.0] * 8 + [200.0] * 184).action is Action.START
+
+
 def test_threshold_starts_at_the_first_slot_below_the_percentile() -> None:
     prices = [300.0] * 12 + [200.0] * 12 + [100.0] * 12 + [300.0] * 156
     assert hours(chosen(planned("threshold", prices, hours=1)).start) == 3
@@ -112,8 +146,10 @@ def test_lowest_slots_pauses_a_running_job_at_the_end_of_the_cheap_slots_and_not
     assert decision.action is action
 
 
-def test_the_four_policies_are_found_by_name() -> None:
-    assert {"asap", "threshold", "lowest_window", "lowest_slots"} <= set(policy_names())
+def test_every_policy_of_the_tree_is_found_by_name() -> None:
+    own = {"asap", "threshold", "lowest_slot", "carbon_time", "lowest_window", "lowest_slots"}
+    own |= {"double_threshold", "importance"}
+    assert own <= set(policy_names())
 
 
 def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:

@@ -5,14 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from lowtide.scheduler.decide.registry import policy_names
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
-from lowtide.scheduler.simulate.play import Play, played
+from lowtide.scheduler.simulate.play import Estimate, Patience, Play, played
 from lowtide.scheduler.simulate.trace import TraceJob
 
 START = datetime(2026, 3, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 H = 3600.0
+Report = dict[str, object]
 NIGHT_AND_DAY = ([100.0] * 6 + [300.0] * 18) * 10
 
 
@@ -57,7 +59,7 @@ def test_an_interrupted_job_pays_for_its_switch_in_run_time() -> None:
     assert whole["suspensions"] == 0
 
 
-@pytest.mark.parametrize("policy", ["asap", "lowest_window", "lowest_slots", "threshold"])
+@pytest.mark.parametrize("policy", policy_names())
 @pytest.mark.parametrize("gpus", [3, 6])
 def test_capacity_holds_all_work_is_done_and_no_bound_is_beaten(policy: str, gpus: int) -> None:
     found = played(a_play(*some_jobs(), policy=policy, gpus=gpus, is_bound_wanted=True))
@@ -74,6 +76,39 @@ def test_the_same_play_gives_the_same_result() -> None:
     assert {k: v for k, v in first.items() if k not in timings} == {k: v for k, v in second.items() if k not in timings}
 
 
+def classed(*jobs: TraceJob, policy: str = "asap", values: list[float] | None = None, **changes: object) -> Report:
+    return played(a_play(*jobs, policy=policy, values=values, estimate=Estimate.CLASS_MEAN, **changes))
+
+
+@pytest.mark.parametrize("policy", ["asap", "lowest_window", "lowest_slots", "threshold"])
+def test_with_wrong_estimates_all_work_is_done_within_capacity(policy: str) -> None:
+    found = classed(*some_jobs(), policy=policy, gpus=4)
+    assert (found["completed"], found["estimate"]) == (40, "class-mean")
+    assert int(str(found["peak_gpus"])) <= 4
+    assert found["energy_kwh"] == pytest.approx(sum(j.duration_s * j.gpus for j in some_jobs()) * 0.3 / H)
+
+
+def test_an_overrun_runs_on_and_whoever_was_to_follow_waits_for_its_true_end() -> None:
+    long, short, late = TraceJob("long", 0.0, 100.0 * 60, 1), TraceJob("short", 0.0, 600.0, 1), 3 * H
+    found = classed(long, short, TraceJob("next", late, 600.0, 1), gpus=1, values=[200.0] * 240)
+    assert (found["completed"], found["peak_gpus"], found["suspensions"]) == (3, 1, 0)
+    assert found["max_wait_h"] == pytest.approx(100 / 60), "the short one begins as the long one ends"
+
+
+def test_an_early_end_lets_the_next_job_start_at_once() -> None:
+    jobs = TraceJob("a", 0.0, 60.0, 1), TraceJob("b", 1.0, 60.0, 1), TraceJob("c", 50 * H, 119.0 * 60, 1)
+    found = classed(*jobs, gpus=1, values=[200.0] * 240)
+    assert found["max_wait_h"] == pytest.approx(59 / H)
+
+
+@pytest.mark.parametrize("policy", ["lowest_window", "lowest_slots", "threshold"])
+def test_no_job_waits_longer_than_its_patience_for_a_wrong_estimate(policy: str) -> None:
+    lengths = [2.5 * H, 3 * H, 40 * H, 90 * H, 0.1 * H, 1.9 * H]
+    jobs = [TraceJob(f"j{i}", i * 7.3 * H, length, 1) for i, length in enumerate(lengths)]
+    found = classed(*jobs, policy=policy)
+    assert (found["completed"], found["patience_misses"]) == (6, 0)
+
+
 def test_constant_intensity_leaves_nothing_to_wait_for() -> None:
     found = played(a_play(*some_jobs(), policy="lowest_slots", values=[200.0] * 240))
     assert (found["ratio"], found["mean_wait_h"], found["suspensions"]) == (pytest.approx(1.0), 0.0, 0)
@@ -82,6 +117,26 @@ def test_constant_intensity_leaves_nothing_to_wait_for() -> None:
 def test_what_has_not_ended_when_the_time_is_over_counts_as_failed() -> None:
     found = played(a_play(TraceJob("a", 0.0, 5 * H, 1), TraceJob("b", 0.0, H, 1), end=START + 3 * HOUR))
     assert (found["completed"], found["failed"]) == (1, 1)
+
+
+def test_the_longest_miss_is_told_and_0_without_one() -> None:
+    jobs = [TraceJob(f"j{i}", 0.0, 4 * H, 1) for i in range(10)]
+    assert played(a_play(*jobs, gpus=1))["longest_miss_h"] == pytest.approx(9 * 4 - 24)
+    assert played(a_play(*jobs, gpus=10))["longest_miss_h"] == 0.0
+
+
+def test_a_start_that_was_promised_stands_when_all_are_decided_anew() -> None:
+    # Seen from the start 30 g/kWh within 3 h are worth more than 110 within 13 h; seen from hour 2, no more.
+    values = [200.0] * 2 + [170.0] * 2 + [200.0] * 8 + [90.0] * 228
+    play = a_play(TraceJob("a", 0.0, H, 1), policy="carbon_time", values=values, patience=Patience(short_s=24 * H))
+    assert played(play)["emissions_g"] == pytest.approx(0.3 * 170)
+
+
+def test_a_rule_is_played_as_published_without_savings_to_reach_and_without_margin() -> None:
+    play = a_play(TraceJob("a", 0.0, 20 * H, 1), policy="lowest_window", values=[200.0] * 24 + [199.0] * 216)
+    assert played(play)["mean_wait_h"] == 0.0
+    assert played(replace(play, min_savings=0.0))["mean_wait_h"] == pytest.approx(22.0)
+    assert played(replace(play, min_savings=0.0, deadline_margin=0.0))["mean_wait_h"] == pytest.approx(24.0)
 
 
 @pytest.mark.parametrize(
