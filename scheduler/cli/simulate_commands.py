@@ -15,7 +15,7 @@ from lowtide.scheduler.cli.root import Output, app
 from lowtide.scheduler.model.errors import BadInput
 
 if TYPE_CHECKING:
-    from lowtide.scheduler.simulate.play import Patience, Play
+    from lowtide.scheduler.simulate.play import Estimate, Patience, Play
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -44,6 +44,9 @@ def simulate(
     interruptible: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--interruptible/--not-interruptible", help="Unless the trace says.")
     ] = True,
+    estimate: Annotated[
+        str, typer.Option("--estimate", metavar="KIND", help="Run times told: exact, or class-mean by patience.")
+    ] = "exact",
     bound: Annotated[  # noqa: FBT002 - as above
         bool, typer.Option("--bound", help="Also the least that any schedule could emit.")
     ] = False,
@@ -63,6 +66,7 @@ def simulate(
         switch_s=_seconds("--switch-cost", switch_cost),
         is_interruptible=interruptible,
         is_bound_wanted=bound,
+        estimate=_estimate(estimate),
     )
     found = [_timed(replace(play, policy=name)) for name in policy]
     show("json" if as_json else output, found[0] if len(found) == 1 else found, human=lambda: _text(found, play))
@@ -110,6 +114,12 @@ def _seconds(option: str, text: str) -> float:
     from lowtide.scheduler.model.quantity import duration_s  # noqa: PLC0415 - status does not need it
 
     return _asked(option, text, lambda: duration_s(text), "15m")
+
+
+def _estimate(text: str) -> "Estimate":
+    from lowtide.scheduler.simulate.play import Estimate  # noqa: PLC0415 - as above
+
+    return _asked("--estimate", text, lambda: Estimate(text), " or ".join(Estimate))
 
 
 def _patience(text: str) -> "Patience":

@@ -9,13 +9,11 @@ from lowtide.scheduler.control import launch
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.model.job import JobId, JobSpec, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
-from lowtide.scheduler.model.plan import GridForecast, JobView, SiteView, Snapshot
+from lowtide.scheduler.model.plan import OVERRUN_SHARE, GridForecast, JobView, SiteView, Snapshot
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.settings import Settings
 from lowtide.scheduler.store import attempts, jobs
 
-OVERRUN_SHARE = 0.1
-"""A job past its expected run time is planned with a tenth of it still to go; it is never killed for it."""
 MAX_DIRTY_STOPS = 1
 """After one stop without a checkpoint a job is no longer suspended for carbon: it would lose its work again."""
 FALLBACK_QUEUE = Queue(name="(unconfigured)", policy="asap")

@@ -37,6 +37,10 @@ class GridForecast:
     p90: tuple[float, ...] = ()
 
 
+OVERRUN_SHARE = 0.1
+"""A job past its expected run time is planned with a tenth of it still to go; it is never killed for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobView:
     """One non-terminal job as the planner sees it.

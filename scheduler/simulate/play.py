@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 import numpy as np
 
@@ -40,7 +41,18 @@ class Patience:
 
     def of(self, job: TraceJob) -> float:
         """For one job."""
-        return self.short_s if job.duration_s < self.split_s else self.long_s
+        return self.short_s if self.is_short(job) else self.long_s
+
+    def is_short(self, job: TraceJob) -> bool:
+        """The class of a job, by its true run time."""
+        return job.duration_s < self.split_s
+
+
+class Estimate(StrEnum):
+    """What the scheduler is told of a job's run time: the true one, or the mean of the jobs of its class."""
+
+    EXACT = "exact"
+    CLASS_MEAN = "class-mean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,7 @@ class Play:
         switch_s: run time lost to one suspension.
         is_interruptible: whether jobs may be suspended where the trace does not say.
         is_bound_wanted: whether to work out the least that any schedule could emit.
+        estimate: what the scheduler is told of run times; the world and the report go by the true ones.
 
     """
 
@@ -75,6 +88,7 @@ class Play:
     is_interruptible: bool = True
     is_bound_wanted: bool = False
     patience: Patience = field(default_factory=Patience)
+    estimate: Estimate = Estimate.EXACT
 
 
 def played(play: Play) -> dict[str, object]:
@@ -94,8 +108,10 @@ def played(play: Play) -> dict[str, object]:
         min_run_s=play.slot_s,
         switch_cost_s=play.switch_s,
     )
-    views = [_view(job, play) for job in play.jobs]
-    world = World(views, sites, {QUEUE: queue}, _foreseen(play), play.slot_s, until=play.end)
+    told_s = _told_s(play)
+    views = [_view(job, told_s[job.job_id], play) for job in play.jobs]
+    truly = {JobId(job.job_id): job.duration_s for job in play.jobs}
+    world = World(views, sites, {QUEUE: queue}, _foreseen(play), play.slot_s, until=play.end, run_s=truly)
     courses = world.run()
     return _report(play, courses, world.plan_s)
 
@@ -115,11 +131,26 @@ def _check(play: Play) -> None:
             raise BadInput(f"job {job.job_id!r} names site {job.site!r}; the zones are: {known}.", fix="Correct it.")
 
 
-def _view(job: TraceJob, play: Play) -> JobView:
-    submitted = play.start + timedelta(seconds=job.submit_s)
-    finish = submitted + timedelta(seconds=play.patience.of(job) + job.duration_s)
+def _told_s(play: Play) -> dict[str, float]:
+    """The run time in seconds that the scheduler is told, by job id."""
+    if play.estimate is Estimate.EXACT:
+        return {job.job_id: job.duration_s for job in play.jobs}
+    by_class: dict[bool, list[float]] = {}
+    for job in play.jobs:
+        by_class.setdefault(play.patience.is_short(job), []).append(job.duration_s)
+    mean_s = {is_short: math.fsum(lengths) / len(lengths) for is_short, lengths in by_class.items()}
+    return {job.job_id: mean_s[play.patience.is_short(job)] for job in play.jobs}
+
+
+def _latest_finish(job: TraceJob, run_s: float, play: Play) -> datetime:
+    """Its deadline, or the end of its patience if it runs for ``run_s``."""
     if job.deadline_s is not None:
-        finish = play.start + timedelta(seconds=job.deadline_s)
+        return play.start + timedelta(seconds=job.deadline_s)
+    return play.start + timedelta(seconds=job.submit_s + play.patience.of(job) + run_s)
+
+
+def _view(job: TraceJob, told_s: float, play: Play) -> JobView:
+    submitted = play.start + timedelta(seconds=job.submit_s)
     return JobView(
         job_id=JobId(job.job_id),
         queue=QUEUE,
@@ -127,13 +158,18 @@ def _view(job: TraceJob, play: Play) -> JobView:
         state=JobState.QUEUED,
         submitted_at=submitted,
         resources=Resources(gpus=job.gpus, cpus=0),
-        remaining_s=job.duration_s,
+        remaining_s=told_s,
         power_w=_power_w(job, play),
-        latest_finish_at=finish,
+        # the wait that it may be given stays its patience, whatever the scheduler believes of its length
+        latest_finish_at=_latest_finish(job, told_s, play),
         has_deadline=job.deadline_s is not None,
-        allowed_sites=(job.site,) if job.site else tuple(play.intensity),
+        allowed_sites=_zones(job, play),
         suspendable=play.is_interruptible if job.interruptible is None else job.interruptible,
     )
+
+
+def _zones(job: TraceJob, play: Play) -> tuple[str, ...]:
+    return (job.site,) if job.site else tuple(play.intensity)
 
 
 def _power_w(job: TraceJob, play: Play) -> float:
@@ -196,7 +232,7 @@ def _report(play: Play, courses: Mapping[JobId, Course], plan_s: Sequence[float]
     figures = [_figures(job, course, play) for job, course in ended]
     emitted, baseline = math.fsum(f.emitted_g for f in figures), math.fsum(f.baseline_g for f in figures)
     waits_h = [_wait_h(job, course) for job, course in ended]
-    late = [course for _, course in ended if _is_late(course)]
+    late = [job for job, course in ended if _is_late(job, course, play)]
     return {
         "policy": play.policy,
         "jobs": len(play.jobs),
@@ -209,43 +245,44 @@ def _report(play: Play, courses: Mapping[JobId, Course], plan_s: Sequence[float]
         "mean_wait_h": float(np.mean(waits_h)) if waits_h else None,
         "p95_wait_h": float(np.quantile(waits_h, 0.95)) if waits_h else None,
         "max_wait_h": max(waits_h, default=None),
-        "patience_misses": sum(not course.view.has_deadline for course in late),
-        "deadline_misses": sum(course.view.has_deadline for course in late),
+        "patience_misses": sum(job.deadline_s is None for job in late),
+        "deadline_misses": sum(job.deadline_s is not None for job in late),
         "peak_gpus": _peak(ended),
         "suspensions": sum(course.suspensions for course in courses.values()),
         "lost_work_s": math.fsum(course.lost_s for course in courses.values()),
-        **_against_bound(play, [course.view for _, course in ended], emitted, baseline),
+        **_against_bound(play, [job for job, _ in ended], emitted, baseline),
         "forecast": "perfect",
+        "estimate": play.estimate.value,
         "slot_s": play.slot_s,
         "plan_p50_ms": float(np.quantile(plan_s, 0.5)) * 1000 if plan_s else None,
         "plan_p99_ms": float(np.quantile(plan_s, 0.99)) * 1000 if plan_s else None,
     }
 
 
-def _against_bound(play: Play, views: Sequence[JobView], emitted: float, baseline: float) -> dict[str, object]:
+def _against_bound(play: Play, jobs: Sequence[TraceJob], emitted: float, baseline: float) -> dict[str, object]:
     """The bound of the same jobs, and how much of its saving was had; null where it is not wanted or there is none."""
-    least = _bound_g(play, views) if play.is_bound_wanted else math.nan
+    least = _bound_g(play, jobs) if play.is_bound_wanted else math.nan
     if math.isnan(least) or baseline <= 0:
         return {"bound_g": None, "bound_ratio": None, "captured_fraction": None}
     captured = (baseline - emitted) / (baseline - least) if baseline > least else None
     return {"bound_g": least, "bound_ratio": least / baseline, "captured_fraction": captured}
 
 
-def _bound_g(play: Play, views: Sequence[JobView]) -> float:
+def _bound_g(play: Play, jobs: Sequence[TraceJob]) -> float:
     zones = list(play.intensity)
     step_s = min(series.step_s for series in play.intensity.values())
     count = round((play.end - play.start).total_seconds() / step_s)
     price = np.array([sampled(play.intensity[zone], play.start, step_s, count) for zone in zones])
     demands = [
         Demand(
-            (view.submitted_at - play.start).total_seconds(),
-            (view.latest_finish_at - play.start).total_seconds(),
-            view.remaining_s,
-            view.resources.gpus,
-            view.power_w,
-            tuple(map(zones.index, view.allowed_sites)),
+            job.submit_s,
+            (_latest_finish(job, job.duration_s, play) - play.start).total_seconds(),
+            job.duration_s,
+            job.gpus,
+            _power_w(job, play),
+            tuple(map(zones.index, _zones(job, play))),
         )
-        for view in views
+        for job in jobs
     ]
     return bound_g(demands, price, step_s, play.gpus)
 
@@ -257,9 +294,9 @@ def _wait_h(job: TraceJob, course: Course) -> float:
     return max(0.0, passed_s - job.duration_s) / S_PER_H
 
 
-def _is_late(course: Course) -> bool:
+def _is_late(job: TraceJob, course: Course, play: Play) -> bool:
     assert course.finished_at is not None  # noqa: S101 - as above
-    return (course.finished_at - course.view.latest_finish_at).total_seconds() > LATE_S
+    return (course.finished_at - _latest_finish(job, job.duration_s, play)).total_seconds() > LATE_S
 
 
 def _peak(ended: Sequence[tuple[TraceJob, Course]]) -> int:

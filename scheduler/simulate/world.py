@@ -8,14 +8,23 @@ keep their placements.
 import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.lifecycle import JobState
-from lowtide.scheduler.model.plan import Action, GridForecast, JobDecision, JobView, Plan, SiteView, Snapshot
+from lowtide.scheduler.model.plan import (
+    OVERRUN_SHARE,
+    Action,
+    GridForecast,
+    JobDecision,
+    JobView,
+    Plan,
+    SiteView,
+    Snapshot,
+)
 from lowtide.scheduler.model.reason import ReasonCode
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.model.units import floor_to
@@ -28,9 +37,13 @@ Outlook = Callable[[datetime], dict[str, GridForecast]]
 
 @dataclass(slots=True)
 class Course:
-    """What happened to one job."""
+    """What happened to one job: ``view`` as it was submitted, and ``rest_s``, the run time that it truly needs still.
+
+    What the scheduler believes of the rest is in its view of the job alone.
+    """
 
     view: JobView
+    rest_s: float
     stretches: list[tuple[str, datetime, datetime]] = field(default_factory=list)
     finished_at: datetime | None = None
     suspensions: int = 0
@@ -50,15 +63,18 @@ class World:
         *,
         until: datetime,
         replan_s: float = 3600.0,
+        run_s: Mapping[JobId, float] | None = None,
     ) -> None:
         """Take the jobs in order of submission; the play ends ``until`` at the latest.
 
-        Every ``replan_s`` all jobs are decided anew.
+        Every ``replan_s`` all jobs are decided anew. ``run_s`` tells how long jobs truly run; without it, as long as
+        their views tell.
         """
         self._arrivals = deque(sorted(arrivals, key=lambda view: (view.submitted_at, view.job_id)))
         self._sites, self._queues, self._outlook = tuple(sites), queues, outlook
         self._slot_s, self._until, self._replan = slot_s, until, timedelta(seconds=replan_s)
-        self.courses = {view.job_id: Course(view) for view in self._arrivals}
+        truly = run_s or {}
+        self.courses = {v.job_id: Course(v, truly.get(v.job_id, v.remaining_s)) for v in self._arrivals}
         self._open: dict[JobId, JobView] = {}
         self._ends: list[tuple[datetime, JobId]] = []
         self._turns: list[tuple[datetime, JobId]] = []
@@ -148,6 +164,7 @@ class World:
             site, begun, _ = course.stretches[-1]
             course.stretches[-1] = (site, begun, self.now)
             self._open[job_id] = replace(view, remaining_s=view.remaining_s - passed_s)
+            course.rest_s -= passed_s
             self._since[job_id] = self.now
 
     def _follow(self, plan: Plan) -> None:
@@ -178,9 +195,15 @@ class World:
         )
         course = self.courses[decision.job_id]
         course.lost_s += again_s
+        course.rest_s += again_s
         course.stretches.append((chosen.site, self.now, self.now))
         self._since[decision.job_id] = self.now
-        heapq.heappush(self._ends, (self.now + timedelta(seconds=view.remaining_s), decision.job_id))
+        self._expect_end(decision.job_id)
+
+    def _expect_end(self, job_id: JobId) -> None:
+        """Look at a running job when it ends, or when it ought to have."""
+        left_s = min(self._open[job_id].remaining_s, self.courses[job_id].rest_s)
+        heapq.heappush(self._ends, (self.now + timedelta(seconds=left_s), job_id))
 
     def _suspend(self, decision: JobDecision) -> None:
         view, course = self._open[decision.job_id], self.courses[decision.job_id]
@@ -214,7 +237,16 @@ class World:
             _, job_id = heapq.heappop(self._ends)
             if job_id in self._since:
                 self._run_on(job_id, self._since[job_id])
-                if self._open[job_id].remaining_s <= DONE_S:
+                if self.courses[job_id].rest_s <= DONE_S:
                     self.courses[job_id].finished_at = moment
                     del self._since[job_id], self._open[job_id]
                     self._ask_the_waiting()
+                elif self._open[job_id].remaining_s <= DONE_S:
+                    self._overrun(job_id)
+
+    def _overrun(self, job_id: JobId) -> None:
+        """The estimate is used up and the job runs on: it is believed to need a little more, and decided anew."""
+        view, told_s = self._open[job_id], self.courses[job_id].view.remaining_s
+        self._open[job_id] = replace(view, remaining_s=OVERRUN_SHARE * told_s)
+        self._asked.add(job_id)
+        self._expect_end(job_id)

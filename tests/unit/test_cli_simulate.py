@@ -15,7 +15,7 @@ JOBS = "submit_s,duration_s,gpus\n0,3600,1\n1800,7200,2\n72000,5400,1\n"
 KEYS = [
     *("policy", "jobs", "completed", "failed", "emissions_g", "baseline_emissions_g", "ratio", "energy_kwh"),
     *("mean_wait_h", "p95_wait_h", "max_wait_h", "patience_misses", "deadline_misses", "peak_gpus", "suspensions"),
-    *("lost_work_s", "bound_g", "bound_ratio", "captured_fraction", "forecast", "slot_s"),
+    *("lost_work_s", "bound_g", "bound_ratio", "captured_fraction", "forecast", "estimate", "slot_s"),
     *("plan_p50_ms", "plan_p99_ms", "wall_s"),
 ]
 
@@ -58,6 +58,7 @@ def test_policies_are_compared_in_one_table(files: list[str]) -> None:
         (["--policy", "asap", "--slot", "soon"], "--slot 'soon' is not understood"),
         (["--policy", "asap", "--gpus", "0"], "--gpus is 0"),
         (["--policy", "asap", "--patience", "middle=3h"], "--patience 'middle=3h' is not understood"),
+        (["--policy", "asap", "--estimate", "mean"], "Give for example --estimate exact or class-mean"),
         (["--policy", "asap", "--start", "noon"], "--start 'noon' is no time"),
         (["--policy", "asap", "--gpus", "1"], "needs 2 GPUs of 1"),
         (["--policy", "threshold", "--param", "percentile=101"], "does not take these parameters"),

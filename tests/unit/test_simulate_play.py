@@ -7,12 +7,13 @@ import pytest
 
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
-from lowtide.scheduler.simulate.play import Play, played
+from lowtide.scheduler.simulate.play import Estimate, Play, played
 from lowtide.scheduler.simulate.trace import TraceJob
 
 START = datetime(2026, 3, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 H = 3600.0
+Report = dict[str, object]
 NIGHT_AND_DAY = ([100.0] * 6 + [300.0] * 18) * 10
 
 
@@ -72,6 +73,39 @@ def test_the_same_play_gives_the_same_result() -> None:
     timings = {"plan_p50_ms", "plan_p99_ms"}
     first, second = (played(a_play(*some_jobs(), policy="lowest_slots", gpus=4)) for _ in range(2))
     assert {k: v for k, v in first.items() if k not in timings} == {k: v for k, v in second.items() if k not in timings}
+
+
+def classed(*jobs: TraceJob, policy: str = "asap", values: list[float] | None = None, **changes: object) -> Report:
+    return played(a_play(*jobs, policy=policy, values=values, estimate=Estimate.CLASS_MEAN, **changes))
+
+
+@pytest.mark.parametrize("policy", ["asap", "lowest_window", "lowest_slots", "threshold"])
+def test_with_wrong_estimates_all_work_is_done_within_capacity(policy: str) -> None:
+    found = classed(*some_jobs(), policy=policy, gpus=4)
+    assert (found["completed"], found["estimate"]) == (40, "class-mean")
+    assert int(str(found["peak_gpus"])) <= 4
+    assert found["energy_kwh"] == pytest.approx(sum(j.duration_s * j.gpus for j in some_jobs()) * 0.3 / H)
+
+
+def test_an_overrun_runs_on_and_whoever_was_to_follow_waits_for_its_true_end() -> None:
+    long, short, late = TraceJob("long", 0.0, 100.0 * 60, 1), TraceJob("short", 0.0, 600.0, 1), 3 * H
+    found = classed(long, short, TraceJob("next", late, 600.0, 1), gpus=1, values=[200.0] * 240)
+    assert (found["completed"], found["peak_gpus"], found["suspensions"]) == (3, 1, 0)
+    assert found["max_wait_h"] == pytest.approx(100 / 60), "the short one begins as the long one ends"
+
+
+def test_an_early_end_lets_the_next_job_start_at_once() -> None:
+    jobs = TraceJob("a", 0.0, 60.0, 1), TraceJob("b", 1.0, 60.0, 1), TraceJob("c", 50 * H, 119.0 * 60, 1)
+    found = classed(*jobs, gpus=1, values=[200.0] * 240)
+    assert found["max_wait_h"] == pytest.approx(59 / H)
+
+
+@pytest.mark.parametrize("policy", ["lowest_window", "lowest_slots", "threshold"])
+def test_no_job_waits_longer_than_its_patience_for_a_wrong_estimate(policy: str) -> None:
+    lengths = [2.5 * H, 3 * H, 40 * H, 90 * H, 0.1 * H, 1.9 * H]
+    jobs = [TraceJob(f"j{i}", i * 7.3 * H, length, 1) for i, length in enumerate(lengths)]
+    found = classed(*jobs, policy=policy)
+    assert (found["completed"], found["patience_misses"]) == (6, 0)
 
 
 def test_constant_intensity_leaves_nothing_to_wait_for() -> None:
