@@ -15,6 +15,7 @@ from lowtide.scheduler.cli.root import Output, app
 from lowtide.scheduler.model.errors import BadInput
 
 if TYPE_CHECKING:
+    from lowtide.scheduler.simulate.foretold import Issued
     from lowtide.scheduler.simulate.play import Estimate, Patience, Play
 
 Json = dict[str, Any]
@@ -27,6 +28,13 @@ def simulate(
     jobs: Annotated[Path, typer.Option("--jobs", metavar="CSV", help="Jobs: submit_s,duration_s,gpus and more.")],
     intensity: Annotated[Path, typer.Option("--intensity", metavar="CSV", help="start_utc,g_per_kwh[,zone].")],
     policy: Annotated[list[str], typer.Option("--policy", metavar="NAME", help="A policy; repeat it to compare.")],
+    forecast: Annotated[
+        Path | None,
+        typer.Option("--forecast", metavar="CSV", help="issued_utc,start_utc,g_per_kwh; without, perfect foresight."),
+    ] = None,
+    as_issued: Annotated[  # noqa: FBT002 - a flag of the command line
+        bool, typer.Option("--as-issued", help="Believe --forecast as it is: no correction, no guard.")
+    ] = False,
     param: Annotated[
         list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the policy.")
     ] = None,
@@ -53,7 +61,7 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="The same as -o json.")] = False,  # noqa: FBT002 - as above
     output: Output = "table",
 ) -> None:
-    """Play a trace of jobs through a policy, with perfect foresight, and say what it would have emitted."""
+    """Play a trace of jobs through a policy, with perfect foresight or forecasts as issued, and say what it emits."""
     check_format(output)
     play = _play(jobs, intensity, start, hours)
     play = replace(
@@ -68,6 +76,7 @@ def simulate(
         is_bound_wanted=bound,
         estimate=_estimate(estimate),
     )
+    play = replace(play, issued=_issued(forecast, play, is_raw=as_issued))
     found = [_timed(replace(play, policy=name)) for name in policy]
     show("json" if as_json else output, found[0] if len(found) == 1 else found, human=lambda: _text(found, play))
 
@@ -82,6 +91,18 @@ def _play(jobs: Path, intensity: Path, start: str | None, hours: float | None) -
     begin = first if start is None else _moment(start)
     end = last if hours is None else begin + timedelta(hours=_positive("--hours", hours) or 0.0)
     return Play(read_jobs(_read(jobs), jobs.name), zones, "", begin, end)
+
+
+def _issued(path: Path | None, play: "Play", *, is_raw: bool) -> "Issued | None":
+    from lowtide.scheduler.simulate.foretold import Issued  # noqa: PLC0415 - as above
+    from lowtide.scheduler.simulate.trace import read_forecasts  # noqa: PLC0415 - as above
+
+    if path is None:
+        if is_raw:
+            raise BadInput("--as-issued says how forecasts are used, and there are none.", fix="Give --forecast CSV.")
+        return None
+    issues = read_forecasts(_read(path), path.name, play.intensity)
+    return Issued(play.intensity, issues, play.slot_s, is_raw=is_raw)
 
 
 def _read(path: Path) -> str:
@@ -138,10 +159,11 @@ def _asked(option: str, text: str, read: Callable[[], T], example: str) -> T:
 
 
 def _timed(play: "Play") -> Json:
-    from lowtide.scheduler.simulate.play import played  # noqa: PLC0415 - as above
+    from lowtide.scheduler.simulate.play import foresight_fraction, played  # noqa: PLC0415 - as above
 
     begun = time.perf_counter()
-    return {**played(play), "wall_s": round(time.perf_counter() - begun, 3)}
+    found = {**played(play), "wall_s": round(time.perf_counter() - begun, 3)}
+    return {**found, "foresight_fraction": foresight_fraction(play, found)}
 
 
 COLUMNS = (
@@ -149,6 +171,7 @@ COLUMNS = (
     ("EMITTED", "emissions_g", "{:,.0f} g"),
     ("AT ONCE = 1", "ratio", "{:.4f}"),
     ("BOUND", "bound_ratio", "{:.4f}"),
+    ("OF FORESIGHT", "foresight_fraction", "{:.3f}"),
     ("MEAN WAIT", "mean_wait_h", "{:.1f} h"),
     ("LONGEST", "max_wait_h", "{:.1f} h"),
     ("LATE", "late", "{}"),
@@ -162,9 +185,11 @@ def _text(found: list[Json], play: "Play") -> str:
     from lowtide.scheduler.cli.table import Cell, Column, table  # noqa: PLC0415 - only who reads it pays for it
 
     rows = [{**one, "late": one["patience_misses"] + one["deadline_misses"] + one["failed"]} for one in found]
-    shown = [column for column in COLUMNS if any(row[column[1]] is not None for row in rows)]
-    cells = [[Cell(NONE if row[key] is None else how.format(row[key])) for _, key, how in shown] for row in rows]
+    shown = [column for column in COLUMNS if any(row.get(column[1]) is not None for row in rows)]
+    cells = [[Cell(NONE if row.get(key) is None else how.format(row[key])) for _, key, how in shown] for row in rows]
     limit = "no limit of GPUs" if play.gpus is None else f"{play.gpus} GPUs each"
     head = f"{len(play.jobs)} jobs from {play.start:%Y-%m-%d %H:%M} UTC at {', '.join(play.intensity)} ({limit}),"
     columns = [Column(title, is_number=key != "policy") for title, key, _ in shown]
-    return f"{head}\nperfect foresight, jobs known when submitted\n{table(columns, cells)}"
+    sight = "perfect foresight" if play.issued is None else "forecasts as issued"
+    use = ", believed as they are" if play.issued is not None and play.issued.is_raw else ""
+    return f"{head}\n{sight}{use}, jobs known when submitted\n{table(columns, cells)}"

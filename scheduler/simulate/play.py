@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -14,21 +14,24 @@ from lowtide.scheduler.ledger.emissions import grams, price
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import JobId, Resources, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
-from lowtide.scheduler.model.plan import GridForecast, JobView
+from lowtide.scheduler.model.plan import JobView
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.model.units import S_PER_H, kwh_from_j
 from lowtide.scheduler.simulate.bound import Demand, bound_g
+from lowtide.scheduler.simulate.foretold import Foreseen, Issued
 from lowtide.scheduler.simulate.trace import TraceJob
-from lowtide.scheduler.simulate.world import Course, Outlook, World
+from lowtide.scheduler.simulate.world import Course, World
 
 NO_LIMIT = 1_000_000
 """GPUs of a site without limit."""
-FORESEEN = timedelta(hours=96)
 LATE_S = 1.0
 """An end that lies less than a second after its time is on time."""
 MJ_PER_J = 1000.0
 QUEUE = "trace"
+REPLAN_S = S_PER_H
+NEVER_SURE = 0.5
+"""A guard at even odds lets every promise pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class Play:
         is_interruptible: whether jobs may be suspended where the trace does not say.
         is_bound_wanted: whether to work out the least that any schedule could emit.
         estimate: what the scheduler is told of run times; the world and the report go by the true ones.
+        issued: forecasts as issued; None for perfect foresight.
 
     """
 
@@ -89,6 +93,7 @@ class Play:
     is_bound_wanted: bool = False
     patience: Patience = field(default_factory=Patience)
     estimate: Estimate = Estimate.EXACT
+    issued: Issued | None = None
 
 
 def played(play: Play) -> dict[str, object]:
@@ -100,18 +105,21 @@ def played(play: Play) -> dict[str, object]:
     """
     _check(play)
     sites = [Site(zone, zone, NO_LIMIT if play.gpus is None else play.gpus, NO_LIMIT) for zone in play.intensity]
-    queue = Queue(
-        QUEUE,
-        play.policy,
-        play.params,
-        max_suspensions=NO_LIMIT,
-        min_run_s=play.slot_s,
-        switch_cost_s=play.switch_s,
-    )
+    queue = _queue(play)
     told_s = _told_s(play)
     views = [_view(job, told_s[job.job_id], play) for job in play.jobs]
     truly = {JobId(job.job_id): job.duration_s for job in play.jobs}
-    world = World(views, sites, {QUEUE: queue}, _foreseen(play), play.slot_s, until=play.end, run_s=truly)
+    outlook = play.issued or Foreseen(play.intensity, play.start)
+    world = World(
+        views,
+        sites,
+        {QUEUE: queue},
+        outlook,
+        play.slot_s,
+        until=play.end,
+        replan_s=_replan_s(play),
+        run_s=truly,
+    )
     courses = world.run()
     return _report(play, courses, world.plan_s)
 
@@ -129,6 +137,24 @@ def _check(play: Play) -> None:
         if job.site and job.site not in play.intensity:
             known = ", ".join(play.intensity)
             raise BadInput(f"job {job.job_id!r} names site {job.site!r}; the zones are: {known}.", fix="Correct it.")
+
+
+def _queue(play: Play) -> Queue:
+    queue = Queue(
+        QUEUE,
+        play.policy,
+        play.params,
+        max_suspensions=NO_LIMIT,
+        min_run_s=play.slot_s,
+        switch_cost_s=play.switch_s,
+    )
+    is_naive = play.issued is not None and play.issued.is_raw
+    return replace(queue, min_savings=0.0, confidence=NEVER_SURE) if is_naive else queue
+
+
+def _replan_s(play: Play) -> float:
+    """Everybody is decided anew every hour, and with news of the grid that come more often than that."""
+    return REPLAN_S if play.issued is None else min(REPLAN_S, max(play.slot_s, play.issued.step_s))
 
 
 def _told_s(play: Play) -> dict[str, float]:
@@ -174,29 +200,6 @@ def _zones(job: TraceJob, play: Play) -> tuple[str, ...]:
 
 def _power_w(job: TraceJob, play: Play) -> float:
     return (play.power_w if job.power_w is None else job.power_w) * max(job.gpus, 1)
-
-
-def _foreseen(play: Play) -> Outlook:
-    """Perfect foresight: the measured intensity of the next days, told anew each day."""
-    known: dict[datetime, dict[str, GridForecast]] = {}
-
-    def outlook(now: datetime) -> dict[str, GridForecast]:
-        day = play.start + (now - play.start) // timedelta(days=1) * timedelta(days=1)
-        if day not in known:
-            known.clear()
-            known[day] = {zone: _perfect(series, day) for zone, series in play.intensity.items()}
-        return known[day]
-
-    return outlook
-
-
-def _perfect(series: Series, begin: datetime) -> GridForecast:
-    ahead = series.clip(begin, begin + FORESEEN + timedelta(days=1)).points
-    values = tuple(point.g_per_kwh for point in ahead)
-    meaning: dict[str, object] = {"signal": series.signal.value, "basis": series.basis.value}
-    rung, no_error = "fresh_forecast", (0.0,) * len(values)
-    start = ahead[0].start
-    return GridForecast(series.zone_returned, rung, True, 0.0, start, series.step_s, values, no_error, meaning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +254,8 @@ def _report(play: Play, courses: Mapping[JobId, Course], plan_s: Sequence[float]
         "suspensions": sum(course.suspensions for course in courses.values()),
         "lost_work_s": math.fsum(course.lost_s for course in courses.values()),
         **_against_bound(play, [job for job, _ in ended], emitted, baseline),
-        "forecast": "perfect",
+        "forecast": "perfect" if play.issued is None else "issued",
+        "as_issued": play.issued is not None and play.issued.is_raw,
         "estimate": play.estimate.value,
         "slot_s": play.slot_s,
         "plan_p50_ms": float(np.quantile(plan_s, 0.5)) * 1000 if plan_s else None,
@@ -266,6 +270,19 @@ def _against_bound(play: Play, jobs: Sequence[TraceJob], emitted: float, baselin
         return {"bound_g": None, "bound_ratio": None, "captured_fraction": None}
     captured = (baseline - emitted) / (baseline - least) if baseline > least else None
     return {"bound_g": least, "bound_ratio": least / baseline, "captured_fraction": captured}
+
+
+def foresight_fraction(play: Play, found: Mapping[str, object]) -> float | None:
+    """The saving of a report as a share of the same policy's with perfect foresight.
+
+    None where it had perfect foresight itself, or where that saves nothing.
+    """
+    if play.issued is None:
+        return None
+    ratio, best = found["ratio"], played(replace(play, issued=None, is_bound_wanted=False))["ratio"]
+    if not isinstance(ratio, float) or not isinstance(best, float) or best >= 1:
+        return None
+    return (1 - ratio) / (1 - best)
 
 
 def _bound_g(play: Play, jobs: Sequence[TraceJob]) -> float:

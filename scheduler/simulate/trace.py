@@ -4,8 +4,8 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from lowtide.scheduler.model.errors import BadInput
@@ -84,6 +84,38 @@ def read_intensity(text: str, name: str) -> dict[str, Series]:
     if not found:
         raise BadInput(f"{name} holds no rows.", fix="Give start_utc,g_per_kwh[,zone].")
     return {zone: _series(zone, values, name) for zone, values in found.items()}
+
+
+def read_forecasts(text: str, name: str, intensity: Mapping[str, Series]) -> dict[str, tuple[Series, ...]]:
+    """Forecasts as issued by zone, each known from when it was issued, in the meaning of the measured intensity.
+
+    Raises:
+        BadInput: as for jobs; or a zone is not among those of the intensity.
+
+    """
+    found: dict[str, dict[datetime, dict[datetime, float]]] = {zone: {} for zone in intensity}
+    for row, at in _rows(text, name, ("issued_utc", "start_utc", "g_per_kwh"), {}):
+        zone = row.get("zone") or next(iter(intensity))
+        if zone not in intensity:
+            raise BadInput(f"{at}: zone {zone!r} is not in the intensity.", fix=f"It holds: {', '.join(intensity)}.")
+        issue = found[zone].setdefault(_moment(row, "issued_utc", at), {})
+        issue[_moment(row, "start_utc", at)] = _intensity(row, at)
+    return {zone: _issues(issues, intensity[zone]) for zone, issues in found.items()}
+
+
+def _issues(issues: Mapping[datetime, Mapping[datetime, float]], like: Series) -> tuple[Series, ...]:
+    steps = [b - a for values in issues.values() for a, b in pairwise(sorted(values))]
+    step = min(steps, default=timedelta(seconds=like.step_s))
+    return tuple(
+        replace(
+            like,
+            points=tuple(Point(at, at + step, values[at], PointKind.FORECAST) for at in sorted(values)),
+            step_s=step.total_seconds(),
+            fetched_at=issued,
+            issued_at=issued,
+        )
+        for issued, values in sorted(issues.items())
+    )
 
 
 def _series(zone: str, values: dict[datetime, float], name: str) -> Series:

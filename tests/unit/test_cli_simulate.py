@@ -15,8 +15,8 @@ JOBS = "submit_s,duration_s,gpus\n0,3600,1\n1800,7200,2\n72000,5400,1\n"
 KEYS = [
     *("policy", "jobs", "completed", "failed", "emissions_g", "baseline_emissions_g", "ratio", "energy_kwh"),
     *("mean_wait_h", "p95_wait_h", "max_wait_h", "patience_misses", "deadline_misses", "peak_gpus", "suspensions"),
-    *("lost_work_s", "bound_g", "bound_ratio", "captured_fraction", "forecast", "estimate", "slot_s"),
-    *("plan_p50_ms", "plan_p99_ms", "wall_s"),
+    *("lost_work_s", "bound_g", "bound_ratio", "captured_fraction", "forecast", "as_issued", "estimate"),
+    *("slot_s", "plan_p50_ms", "plan_p99_ms", "wall_s", "foresight_fraction"),
 ]
 
 
@@ -51,6 +51,18 @@ def test_policies_are_compared_in_one_table(files: list[str]) -> None:
     assert "1.0000" in lines[3]
 
 
+@pytest.mark.parametrize("use", [[], ["--as-issued"]])
+def test_forecasts_as_issued_are_measured_against_perfect_foresight(files: list[str], use: list[str]) -> None:
+    measured, issued = Path(files[3]).read_text().splitlines()[1:], Path(files[3]).with_name("fc.csv")
+    rows = [f"2026-03-1{day}T00:00Z,{row}" for day in range(4) for row in measured[24 * day : 24 * day + 48]]
+    issued.write_text("issued_utc,start_utc,g_per_kwh\n" + "\n".join(rows))
+    result = simulate(*files, "--forecast", str(issued), *use, "--policy", "lowest_window", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert (list(found), found["forecast"], found["as_issued"]) == (KEYS, "issued", bool(use))
+    assert found["foresight_fraction"] == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -58,6 +70,7 @@ def test_policies_are_compared_in_one_table(files: list[str]) -> None:
         (["--policy", "asap", "--slot", "soon"], "--slot 'soon' is not understood"),
         (["--policy", "asap", "--gpus", "0"], "--gpus is 0"),
         (["--policy", "asap", "--patience", "middle=3h"], "--patience 'middle=3h' is not understood"),
+        (["--policy", "asap", "--as-issued"], "--as-issued says how forecasts are used, and there are none"),
         (["--policy", "asap", "--estimate", "mean"], "Give for example --estimate exact or class-mean"),
         (["--policy", "asap", "--start", "noon"], "--start 'noon' is no time"),
         (["--policy", "asap", "--gpus", "1"], "needs 2 GPUs of 1"),
