@@ -52,6 +52,9 @@ def simulate(
     interruptible: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--interruptible/--not-interruptible", help="Unless the trace says.")
     ] = True,
+    clairvoyant: Annotated[  # noqa: FBT002 - as above
+        bool, typer.Option("--clairvoyant", help="Show the scheduler all jobs in advance.")
+    ] = False,
     estimate: Annotated[
         str, typer.Option("--estimate", metavar="KIND", help="Run times told: exact, or class-mean by patience.")
     ] = "exact",
@@ -75,6 +78,7 @@ def simulate(
         is_interruptible=interruptible,
         is_bound_wanted=bound,
         estimate=_estimate(estimate),
+        is_clairvoyant=clairvoyant,
     )
     play = replace(play, issued=_issued(forecast, play, is_raw=as_issued))
     found = [_timed(replace(play, policy=name)) for name in policy]
@@ -192,4 +196,5 @@ def _text(found: list[Json], play: "Play") -> str:
     columns = [Column(title, is_number=key != "policy") for title, key, _ in shown]
     sight = "perfect foresight" if play.issued is None else "forecasts as issued"
     use = ", believed as they are" if play.issued is not None and play.issued.is_raw else ""
-    return f"{head}\n{sight}{use}, jobs known when submitted\n{table(columns, cells)}"
+    known = "in advance" if play.is_clairvoyant else "when submitted"
+    return f"{head}\n{sight}{use}, jobs known {known}\n{table(columns, cells)}"

@@ -76,6 +76,7 @@ class Play:
         is_bound_wanted: whether to work out the least that any schedule could emit.
         estimate: what the scheduler is told of run times; the world and the report go by the true ones.
         issued: forecasts as issued; None for perfect foresight.
+        is_clairvoyant: whether the scheduler is shown all jobs at the start, each not to begin before its submission.
 
     """
 
@@ -94,6 +95,7 @@ class Play:
     patience: Patience = field(default_factory=Patience)
     estimate: Estimate = Estimate.EXACT
     issued: Issued | None = None
+    is_clairvoyant: bool = False
 
 
 def played(play: Play) -> dict[str, object]:
@@ -168,6 +170,10 @@ def _told_s(play: Play) -> dict[str, float]:
     return {job.job_id: mean_s[play.patience.is_short(job)] for job in play.jobs}
 
 
+def _submitted_at(job: TraceJob, play: Play) -> datetime:
+    return play.start + timedelta(seconds=job.submit_s)
+
+
 def _latest_finish(job: TraceJob, run_s: float, play: Play) -> datetime:
     """Its deadline, or the end of its patience if it runs for ``run_s``."""
     if job.deadline_s is not None:
@@ -176,13 +182,14 @@ def _latest_finish(job: TraceJob, run_s: float, play: Play) -> datetime:
 
 
 def _view(job: TraceJob, told_s: float, play: Play) -> JobView:
-    submitted = play.start + timedelta(seconds=job.submit_s)
+    submitted = _submitted_at(job, play)
     return JobView(
         job_id=JobId(job.job_id),
         queue=QUEUE,
         urgency=Urgency.NORMAL,
         state=JobState.QUEUED,
-        submitted_at=submitted,
+        submitted_at=play.start if play.is_clairvoyant else submitted,
+        not_before=submitted if play.is_clairvoyant else None,
         resources=Resources(gpus=job.gpus, cpus=0),
         remaining_s=told_s,
         power_w=_power_w(job, play),
@@ -215,7 +222,7 @@ def _figures(job: TraceJob, course: Course, play: Play) -> _Figures:
     power_w = _power_w(job, play)
     emitted = sum(_grams(play.intensity[site], begin, end, power_w) for site, begin, end in course.stretches)
     home = job.site or next(iter(play.intensity))
-    at_once = course.view.submitted_at
+    at_once = _submitted_at(job, play)
     baseline = _grams(play.intensity[home], at_once, at_once + timedelta(seconds=job.duration_s), power_w)
     run_s = math.fsum((end - begin).total_seconds() for _, begin, end in course.stretches)
     return _Figures(emitted, baseline, kwh_from_j(power_w * run_s))
@@ -234,7 +241,7 @@ def _report(play: Play, courses: Mapping[JobId, Course], plan_s: Sequence[float]
     ended = [(job, courses[JobId(job.job_id)]) for job in play.jobs if courses[JobId(job.job_id)].finished_at]
     figures = [_figures(job, course, play) for job, course in ended]
     emitted, baseline = math.fsum(f.emitted_g for f in figures), math.fsum(f.baseline_g for f in figures)
-    waits_h = [_wait_h(job, course) for job, course in ended]
+    waits_h = [_wait_h(job, course, play) for job, course in ended]
     late = [job for job, course in ended if _is_late(job, course, play)]
     return {
         "policy": play.policy,
@@ -256,6 +263,7 @@ def _report(play: Play, courses: Mapping[JobId, Course], plan_s: Sequence[float]
         **_against_bound(play, [job for job, _ in ended], emitted, baseline),
         "forecast": "perfect" if play.issued is None else "issued",
         "as_issued": play.issued is not None and play.issued.is_raw,
+        "clairvoyant": play.is_clairvoyant,
         "estimate": play.estimate.value,
         "slot_s": play.slot_s,
         "plan_p50_ms": float(np.quantile(plan_s, 0.5)) * 1000 if plan_s else None,
@@ -304,10 +312,10 @@ def _bound_g(play: Play, jobs: Sequence[TraceJob]) -> float:
     return bound_g(demands, price, step_s, play.gpus)
 
 
-def _wait_h(job: TraceJob, course: Course) -> float:
+def _wait_h(job: TraceJob, course: Course, play: Play) -> float:
     """How much later than at once it ended."""
     assert course.finished_at is not None  # noqa: S101 - only such are asked about
-    passed_s = (course.finished_at - course.view.submitted_at).total_seconds()
+    passed_s = (course.finished_at - _submitted_at(job, play)).total_seconds()
     return max(0.0, passed_s - job.duration_s) / S_PER_H
 
 
