@@ -61,6 +61,9 @@ def simulate(
     bound: Annotated[  # noqa: FBT002 - as above
         bool, typer.Option("--bound", help="Also the least that any schedule could emit.")
     ] = False,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Play a sample of the jobs, drawn with replacement.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as -o json.")] = False,  # noqa: FBT002 - as above
     output: Output = "table",
 ) -> None:
@@ -79,6 +82,7 @@ def simulate(
         is_bound_wanted=bound,
         estimate=_estimate(estimate),
         is_clairvoyant=clairvoyant,
+        seed=seed,
     )
     play = replace(play, issued=_issued(forecast, play, is_raw=as_issued))
     found = [_timed(replace(play, policy=name)) for name in policy]

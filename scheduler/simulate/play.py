@@ -20,7 +20,7 @@ from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.model.units import S_PER_H, kwh_from_j
 from lowtide.scheduler.simulate.bound import Demand, bound_g
 from lowtide.scheduler.simulate.foretold import Foreseen, Issued
-from lowtide.scheduler.simulate.trace import TraceJob
+from lowtide.scheduler.simulate.trace import TraceJob, resampled
 from lowtide.scheduler.simulate.world import Course, World
 
 NO_LIMIT = 1_000_000
@@ -77,6 +77,7 @@ class Play:
         estimate: what the scheduler is told of run times; the world and the report go by the true ones.
         issued: forecasts as issued; None for perfect foresight.
         is_clairvoyant: whether the scheduler is shown all jobs at the start, each not to begin before its submission.
+        seed: plays a bootstrap sample of the trace that this number draws; None for the trace itself.
 
     """
 
@@ -96,6 +97,7 @@ class Play:
     estimate: Estimate = Estimate.EXACT
     issued: Issued | None = None
     is_clairvoyant: bool = False
+    seed: int | None = None
 
 
 def played(play: Play) -> dict[str, object]:
@@ -106,6 +108,8 @@ def played(play: Play) -> dict[str, object]:
 
     """
     _check(play)
+    if play.seed is not None:
+        play = replace(play, jobs=resampled(play.jobs, play.seed))
     sites = [Site(zone, zone, NO_LIMIT if play.gpus is None else play.gpus, NO_LIMIT) for zone in play.intensity]
     queue = _queue(play)
     told_s = _told_s(play)
@@ -263,6 +267,7 @@ def _report(play: Play, courses: Mapping[JobId, Course], plan_s: Sequence[float]
         **_against_bound(play, [job for job, _ in ended], emitted, baseline),
         "forecast": "perfect" if play.issued is None else "issued",
         "as_issued": play.issued is not None and play.issued.is_raw,
+        "seed": play.seed,
         "clairvoyant": play.is_clairvoyant,
         "estimate": play.estimate.value,
         "slot_s": play.slot_s,

@@ -3,10 +3,12 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from random import Random
 
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.series import MAX_G_PER_KWH, Accounting, Basis, Point, PointKind, Series, Signal
@@ -69,6 +71,17 @@ def _job(row: Row, at: str, number: int) -> TraceJob:
         _number(row, "power_w", at) if row.get("power_w") else None,
         row.get("site") or "",
     )
+
+
+def resampled(jobs: Sequence[TraceJob], seed: int) -> tuple[TraceJob, ...]:
+    """As many jobs, drawn with replacement, each at its own time: one bootstrap sample of the trace.
+
+    Equal seeds draw the same. A job that is drawn again has the number of the draw behind its id.
+    """
+    drawn = Counter(Random(seed).choices(range(len(jobs)), k=len(jobs)))  # noqa: S311 - nothing is kept secret by it
+    again = ((jobs[i], number) for i, count in drawn.items() for number in range(1, count + 1))
+    named = (job if number == 1 else replace(job, job_id=f"{job.job_id}~{number}") for job, number in again)
+    return tuple(sorted(named, key=lambda job: (job.submit_s, job.job_id)))
 
 
 def read_intensity(text: str, name: str) -> dict[str, Series]:

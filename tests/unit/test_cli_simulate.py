@@ -15,7 +15,8 @@ JOBS = "submit_s,duration_s,gpus\n0,3600,1\n1800,7200,2\n72000,5400,1\n"
 KEYS = [
     *("policy", "jobs", "completed", "failed", "emissions_g", "baseline_emissions_g", "ratio", "energy_kwh"),
     *("mean_wait_h", "p95_wait_h", "max_wait_h", "patience_misses", "deadline_misses", "peak_gpus", "suspensions"),
-    *("lost_work_s", "bound_g", "bound_ratio", "captured_fraction", "forecast", "as_issued", "clairvoyant", "estimate"),
+    *("lost_work_s", "bound_g", "bound_ratio", "captured_fraction"),
+    *("forecast", "as_issued", "seed", "clairvoyant", "estimate"),
     *("slot_s", "plan_p50_ms", "plan_p99_ms", "wall_s", "foresight_fraction"),
 ]
 

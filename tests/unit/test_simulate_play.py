@@ -130,6 +130,14 @@ def test_what_is_known_in_advance_is_left_room_for() -> None:
     assert (known["deadline_misses"], unknown["deadline_misses"]) == (0, 1)
 
 
+def test_a_seed_plays_another_sample_of_the_trace() -> None:
+    plain, one, again, other = (
+        played(a_play(*some_jobs(), policy="lowest_window", seed=seed))["emissions_g"] for seed in (None, 1, 1, 2)
+    )
+    assert one == again
+    assert len({plain, one, other}) == 3
+
+
 def test_constant_intensity_leaves_nothing_to_wait_for() -> None:
     found = played(a_play(*some_jobs(), policy="lowest_slots", values=[200.0] * 240))
     assert (found["ratio"], found["mean_wait_h"], found["suspensions"]) == (pytest.approx(1.0), 0.0, 0)

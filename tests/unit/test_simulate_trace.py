@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from lowtide.scheduler.model.errors import BadInput
-from lowtide.scheduler.simulate.trace import TraceJob, read_forecasts, read_intensity, read_jobs
+from lowtide.scheduler.simulate.trace import TraceJob, read_forecasts, read_intensity, read_jobs, resampled
 
 CI = "start_utc,g_per_kwh,zone\n2022-01-01 00:00:00,100,DE\n2022-01-01T01:00Z,110,DE\n"
 
@@ -61,6 +61,14 @@ def test_a_forecast_for_a_zone_without_intensity_is_refused_with_its_line() -> N
     text = "issued_utc,start_utc,g_per_kwh,zone\n2022-01-01,2022-01-01,150,FR\n"
     with pytest.raises(BadInput, match=r"fc.csv, line 2: zone 'FR' is not in the intensity"):
         read_forecasts(text, "fc.csv", read_intensity(CI, "ci.csv"))
+
+
+def test_a_seed_draws_as_many_jobs_with_names_of_their_own() -> None:
+    jobs = [TraceJob(f"j{i:02d}", 60.0 * i, 600.0 + i, 1) for i in range(50)]
+    drawn = resampled(jobs, 7)
+    assert (len(drawn), len({job.job_id for job in drawn})) == (50, 50)
+    assert {(job.submit_s, job.duration_s) for job in drawn} < {(job.submit_s, job.duration_s) for job in jobs}
+    assert resampled(jobs, 7) == drawn != resampled(jobs, 8)
 
 
 def test_intensity_is_read_by_zone_in_utc() -> None:
