@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from random import Random
+
+import numpy as np
 
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.series import MAX_G_PER_KWH, Accounting, Basis, Point, PointKind, Series, Signal
@@ -19,7 +20,7 @@ ALIASES = {"arrival_time": "submit_s", "length": "duration_s", "cpus": "gpus"}
 NEEDED = ("submit_s", "duration_s", "gpus")
 TRUE, FALSE = frozenset({"1", "true", "yes", "y"}), frozenset({"0", "false", "no", "n"})
 ZONE = "zone"
-"""The name of the only zone where the file names none."""
+"""What the only zone is called where nothing names it."""
 LAST_YEAR = 2200
 """Later times are typing errors, and near the end of the calendar there is no room for a step."""
 Row = Mapping[str, str]
@@ -78,14 +79,16 @@ def resampled(jobs: Sequence[TraceJob], seed: int) -> tuple[TraceJob, ...]:
 
     Equal seeds draw the same. A job that is drawn again has the number of the draw behind its id.
     """
-    drawn = Counter(Random(seed).choices(range(len(jobs)), k=len(jobs)))  # noqa: S311 - nothing is kept secret by it
+    drawn = Counter(np.random.default_rng(seed).integers(len(jobs), size=len(jobs)).tolist())
     again = ((jobs[i], number) for i, count in drawn.items() for number in range(1, count + 1))
     named = (job if number == 1 else replace(job, job_id=f"{job.job_id}~{number}") for job, number in again)
     return tuple(sorted(named, key=lambda job: (job.submit_s, job.job_id)))
 
 
-def read_intensity(text: str, name: str) -> dict[str, Series]:
+def read_intensity(text: str, name: str, only: str = ZONE) -> dict[str, Series]:
     """Measured intensity by zone, in the file's order of zones; each zone in one regular step.
+
+    ``only`` is what the zone is called where the file names none.
 
     Raises:
         BadInput: as for jobs; or a zone has fewer than two rows, or steps that differ.
@@ -93,7 +96,7 @@ def read_intensity(text: str, name: str) -> dict[str, Series]:
     """
     found: dict[str, dict[datetime, float]] = {}
     for row, at in _rows(text, name, ("start_utc", "g_per_kwh"), {}):
-        found.setdefault(row.get("zone") or ZONE, {})[_moment(row, "start_utc", at)] = _intensity(row, at)
+        found.setdefault(row.get("zone") or only, {})[_moment(row, "start_utc", at)] = _intensity(row, at)
     if not found:
         raise BadInput(f"{name} holds no rows.", fix="Give start_utc,g_per_kwh[,zone].")
     return {zone: _series(zone, values, name) for zone, values in found.items()}

@@ -1,6 +1,8 @@
 """The command ``lowtide simulate`` as a person types it; no daemon is needed."""
 
 import json
+import re
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -47,7 +49,7 @@ def test_the_document_has_the_keys_that_were_promised(files: list[str]) -> None:
 def test_policies_are_compared_in_one_table(files: list[str]) -> None:
     result = simulate(*files, "--policy", "asap", "--policy", "lowest_slots")
     lines = result.output.splitlines()
-    assert "3 jobs from 2026-03-10 00:00 UTC at zone (no limit of GPUs)," in lines[0]
+    assert "3 jobs from 2026-03-10 00:00 UTC at ci (no limit of GPUs)," in lines[0]
     assert [line.split()[0] for line in lines[2:]] == ["POLICY", "asap", "lowest_slots"]
     assert "1.0000" in lines[3]
 
@@ -82,6 +84,26 @@ def test_what_cannot_be_is_refused_with_what_to_do(files: list[str], words: list
     result = simulate(*files, *words)
     assert result.exit_code == 2
     assert said in " ".join(result.output.split())
+
+
+def test_the_page_holds_all_that_it_needs_and_every_policy(files: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    page = tmp_path / "page.html"
+    result = simulate(*files, "--policy", "asap", "--policy", "lowest_slots", "--html", str(page))
+    assert result.exit_code == 0, result.output
+    text = page.read_text()
+    assert "<title>3 jobs from 2026-03-10 00:00 UTC at ci (no limit of GPUs)" in text
+    assert [text.count(f'"name":"{name}"') for name in ("asap", "lowest_slots", "ci")] == [2, 2, 1]
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", text), "nothing is fetched"
+
+
+def test_a_page_is_refused_before_anything_is_played(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    result = simulate(*files, "--policy", "asap", "--html", "/nowhere/page.html")
+    assert (result.exit_code, "cannot be written" in result.output) == (2, True)
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    result = simulate(*files, "--policy", "asap", "--html", "page.html")
+    assert result.exit_code == 2
+    assert "pip install 'lowtide[html]'" in " ".join(result.output.split())
 
 
 def test_a_file_that_is_not_there_is_named(files: list[str]) -> None:
