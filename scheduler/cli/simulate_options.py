@@ -1,17 +1,31 @@
 """What the options of ``lowtide simulate`` say, read and checked."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lowtide.scheduler.model.errors import BadInput
 
 if TYPE_CHECKING:
+    from lowtide.scheduler.cli.simulate_sweep import Axis
+    from lowtide.scheduler.model.series import Series
     from lowtide.scheduler.simulate.foretold import Issued
     from lowtide.scheduler.simulate.play import Estimate, Patience, Play
 
+    Issues = dict[str, tuple[Series, ...]]
+
 T = TypeVar("T")
+
+
+def bases_of(jobs: Path, intensity: list[Path], start: str | None, hours: float | None, *, apart: bool) -> "list[Play]":
+    """One play for each file of intensity, or with ``apart`` for each of its zones; the policy is left open."""
+    whole = [play_of(jobs, file, start, hours) for file in intensity]
+    if not apart:
+        return whole
+    return [replace(play, intensity={zone: series}) for play in whole for zone, series in play.intensity.items()]
 
 
 def play_of(jobs: Path, intensity: Path, start: str | None, hours: float | None) -> "Play":
@@ -27,16 +41,22 @@ def play_of(jobs: Path, intensity: Path, start: str | None, hours: float | None)
     return Play(read_jobs(_read(jobs), jobs.name), zones, "", begin, end)
 
 
-def issued_of(path: Path | None, play: "Play", *, is_raw: bool) -> "Issued | None":
-    """The forecasts of ``--forecast``, if there are any."""
-    from lowtide.scheduler.simulate.foretold import Issued  # noqa: PLC0415 - as above
+def issues_of(path: Path | None, bases: "list[Play]", *, is_raw: bool) -> "Issues | None":
+    """The forecasts of ``--forecast`` by zone; None without."""
     from lowtide.scheduler.simulate.trace import read_forecasts  # noqa: PLC0415 - as above
 
     if path is None:
         if is_raw:
             raise BadInput("--as-issued says how forecasts are used, and there are none.", fix="Give --forecast CSV.")
         return None
-    issues = read_forecasts(_read(path), path.name, play.intensity)
+    zones = {zone: series for play in bases for zone, series in play.intensity.items()}
+    return read_forecasts(_read(path), path.name, zones)
+
+
+def issued_of(play: "Play", issues: "Issues", *, is_raw: bool) -> "Issued":
+    """What a play is told of the grid, where there are forecasts."""
+    from lowtide.scheduler.simulate.foretold import Issued  # noqa: PLC0415 - as above
+
     return Issued(play.intensity, issues, play.slot_s, is_raw=is_raw)
 
 
@@ -55,10 +75,21 @@ def _moment(text: str) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def param_of(text: str) -> tuple[str, float]:
-    """One ``--param NAME=VALUE``."""
-    name, _, value = text.partition("=")
-    return name, _asked("--param", text, lambda: float(value), "percentile=30")
+def axis_of(text: str) -> "Axis":
+    """One ``--param [POLICY.]NAME=VALUE[,VALUE]``."""
+    from lowtide.scheduler.cli.simulate_sweep import Axis  # noqa: PLC0415 - as above
+
+    name, _, told = text.partition("=")
+    policy, _, bare = name.rpartition(".")
+    values = _asked("--param", text, lambda: tuple(float(one) for one in told.split(",")), "percentile=20,30")
+    return Axis(policy, bare, values)
+
+
+def caps_of(told: list[str]) -> list[int | None]:
+    """Every cap of ``--gpus N[,N]``; none is no limit."""
+    texts = [one.strip() for text in told for one in text.split(",")]
+    caps = [None if one == "none" else _asked("--gpus", one, partial(int, one), "49,30,none") for one in texts]
+    return [positive("--gpus", cap) for cap in caps] or [None]
 
 
 def positive(option: str, value: T) -> T:

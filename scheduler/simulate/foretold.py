@@ -73,7 +73,8 @@ class _Zone:
 
     def __init__(self, actual: Series, issues: Sequence[Series], slot_s: float, *, is_raw: bool) -> None:
         self.actual = actual
-        self._issues = tuple(sorted(issues, key=lambda issue: issue.fetched_at))
+        same = (replace(issue, source=actual.source) for issue in issues)  # the file says that they belong together
+        self._issues = tuple(sorted(same, key=lambda issue: issue.fetched_at))
         self._slot_s, self._is_raw = slot_s, is_raw
         self._ends = [point.end for point in actual.points]
         self._news = sorted({*self._ends, *(issue.fetched_at for issue in self._issues)})

@@ -123,7 +123,7 @@ def result(play: Play) -> Result:
         BadInput: the policy is not known, a job can never run, or the intensity does not cover the time.
 
     """
-    _check(play)
+    check(play)
     if play.seed is not None:
         play = replace(play, jobs=resampled(play.jobs, play.seed))
     sites = [Site(zone, zone, NO_LIMIT if play.gpus is None else play.gpus, NO_LIMIT) for zone in play.intensity]
@@ -158,7 +158,8 @@ def foresight_fraction(play: Play, found: Mapping[str, object]) -> float | None:
     return (1 - ratio) / (1 - best)
 
 
-def _check(play: Play) -> None:
+def check(play: Play) -> None:
+    """Make sure that it can be played; raises as ``result``."""
     policy_for(play.policy, play.params)
     for zone, series in play.intensity.items():
         if not series.covers(play.start, play.end):

@@ -79,6 +79,9 @@ def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[fl
     running = _running(ended)
     report = {
         "policy": play.policy,
+        "params": dict(play.params),
+        "zones": list(play.intensity),
+        "gpus": play.gpus,
         "jobs": len(play.jobs),
         "completed": len(ended),
         "failed": len(play.jobs) - len(ended),

@@ -106,12 +106,12 @@ def read_forecasts(text: str, name: str, intensity: Mapping[str, Series]) -> dic
     """Forecasts as issued by zone, each known from when it was issued, in the meaning of the measured intensity.
 
     Raises:
-        BadInput: as for jobs; or a zone is not among those of the intensity.
+        BadInput: as for jobs; or a zone is not among those of the intensity, or none is named where there are several.
 
     """
     found: dict[str, dict[datetime, dict[datetime, float]]] = {zone: {} for zone in intensity}
     for row, at in _rows(text, name, ("issued_utc", "start_utc", "g_per_kwh"), {}):
-        zone = row.get("zone") or next(iter(intensity))
+        zone = row.get("zone") or (next(iter(intensity)) if len(intensity) == 1 else "")
         if zone not in intensity:
             raise BadInput(f"{at}: zone {zone!r} is not in the intensity.", fix=f"It holds: {', '.join(intensity)}.")
         issue = found[zone].setdefault(_moment(row, "issued_utc", at), {})

@@ -59,8 +59,11 @@ def test_forecasts_are_read_by_zone_and_issue_in_the_meaning_of_the_intensity() 
 
 def test_a_forecast_for_a_zone_without_intensity_is_refused_with_its_line() -> None:
     text = "issued_utc,start_utc,g_per_kwh,zone\n2022-01-01,2022-01-01,150,FR\n"
+    zones = read_intensity(CI, "ci.csv")
     with pytest.raises(BadInput, match=r"fc.csv, line 2: zone 'FR' is not in the intensity"):
-        read_forecasts(text, "fc.csv", read_intensity(CI, "ci.csv"))
+        read_forecasts(text, "fc.csv", zones)
+    with pytest.raises(BadInput, match=r"line 2: zone '' is not in the intensity"):
+        read_forecasts(text.replace("FR", ""), "fc.csv", {**zones, "GB": zones["DE"]})
 
 
 def test_a_seed_draws_as_many_jobs_with_names_of_their_own() -> None:
