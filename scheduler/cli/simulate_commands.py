@@ -1,21 +1,19 @@
 """The command that plays a trace of jobs through policies on virtual time; it needs no daemon."""
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from lowtide.scheduler.cli import quick
+from lowtide.scheduler.cli import simulate_options as options
 from lowtide.scheduler.cli.output import check_format, show
 from lowtide.scheduler.cli.root import Output, app
-from lowtide.scheduler.model.errors import BadInput
 
 if TYPE_CHECKING:
-    from lowtide.scheduler.simulate.play import Estimate, Patience, Play
+    from lowtide.scheduler.simulate.play import Play
+    from lowtide.scheduler.simulate.result import Result
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -25,14 +23,29 @@ NONE = "-"
 @app.command(cls=quick.Command, rich_help_panel="Grid and accounts")
 def simulate(
     jobs: Annotated[Path, typer.Option("--jobs", metavar="CSV", help="Jobs: submit_s,duration_s,gpus and more.")],
-    intensity: Annotated[Path, typer.Option("--intensity", metavar="CSV", help="start_utc,g_per_kwh[,zone].")],
+    intensity: Annotated[
+        list[Path], typer.Option("--intensity", metavar="CSV", help="start_utc,g_per_kwh[,zone]; repeat it to compare.")
+    ],
     policy: Annotated[list[str], typer.Option("--policy", metavar="NAME", help="A policy; repeat it to compare.")],
+    forecast: Annotated[
+        Path | None,
+        typer.Option("--forecast", metavar="CSV", help="issued_utc,start_utc,g_per_kwh; without, perfect foresight."),
+    ] = None,
+    as_issued: Annotated[  # noqa: FBT002 - a flag of the command line
+        bool, typer.Option("--as-issued", help="Believe --forecast as it is: no correction, no guard.")
+    ] = False,
     param: Annotated[
-        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the policy.")
+        list[str] | None,
+        typer.Option("--param", metavar="[POLICY.]NAME=VALUE[,VALUE]", help="A parameter, and what to try for it."),
     ] = None,
     start: Annotated[str | None, typer.Option("--start", metavar="ISO", help="Default: the first intensity.")] = None,
     hours: Annotated[float | None, typer.Option("--hours", metavar="N", help="Default: all of the intensity.")] = None,
-    gpus: Annotated[int | None, typer.Option("--gpus", metavar="N", help="Of each zone; without it, no limit.")] = None,
+    gpus: Annotated[
+        list[str] | None, typer.Option("--gpus", metavar="N[,N]", help="Of each zone; none, the default, is no limit.")
+    ] = None,
+    apart: Annotated[  # noqa: FBT002 - as above
+        bool, typer.Option("--each-zone", help="Play each zone of a file on its own, instead of all as sites of one.")
+    ] = False,
     patience: Annotated[
         str, typer.Option("--patience", metavar="LIST", help="By run time, split at a length.")
     ] = "short=6h,long=24h,split=2h",
@@ -44,111 +57,104 @@ def simulate(
     interruptible: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--interruptible/--not-interruptible", help="Unless the trace says.")
     ] = True,
+    clairvoyant: Annotated[  # noqa: FBT002 - as above
+        bool, typer.Option("--clairvoyant", help="Show the scheduler all jobs in advance.")
+    ] = False,
     estimate: Annotated[
         str, typer.Option("--estimate", metavar="KIND", help="Run times told: exact, or class-mean by patience.")
     ] = "exact",
     bound: Annotated[  # noqa: FBT002 - as above
         bool, typer.Option("--bound", help="Also the least that any schedule could emit.")
     ] = False,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Play a sample of the jobs, drawn with replacement.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes that play at a time.")] = 1,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also a page: intensity, GPUs at work, waiting times.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as -o json.")] = False,  # noqa: FBT002 - as above
     output: Output = "table",
 ) -> None:
-    """Play a trace of jobs through a policy, with perfect foresight, and say what it would have emitted."""
+    """Play a trace of jobs through a policy, with perfect foresight or forecasts as issued, and say what it emits."""
     check_format(output)
-    play = _play(jobs, intensity, start, hours)
-    play = replace(
-        play,
-        params=tuple(_param(one) for one in param or ()),
-        gpus=_positive("--gpus", gpus),
-        patience=_patience(patience),
-        power_w=_positive("--power-w", power_w),
-        slot_s=_seconds("--slot", slot),
-        switch_s=_seconds("--switch-cost", switch_cost),
-        is_interruptible=interruptible,
-        is_bound_wanted=bound,
-        estimate=_estimate(estimate),
-    )
-    found = [_timed(replace(play, policy=name)) for name in policy]
-    show("json" if as_json else output, found[0] if len(found) == 1 else found, human=lambda: _text(found, play))
+    if html is not None:
+        options.check_page(html)
+    told: Json = {
+        "patience": options.patience_of(patience),
+        "power_w": options.positive("--power-w", power_w),
+        "slot_s": options.seconds("--slot", slot),
+        "switch_s": options.seconds("--switch-cost", switch_cost),
+        "is_interruptible": interruptible,
+        "is_bound_wanted": bound,
+        "estimate": options.estimate_of(estimate),
+        "is_clairvoyant": clairvoyant,
+        "seed": seed,
+    }
+    bases = [replace(play, **told) for play in options.bases_of(jobs, intensity, start, hours, apart=apart)]
+    issues = options.issues_of(forecast, bases, is_raw=as_issued)
+    if issues is not None:
+        bases = [replace(play, issued=options.issued_of(play, issues, is_raw=as_issued)) for play in bases]
+    plays = _crossed(bases, options.caps_of(gpus or []), policy, param or [])
+    results = _results(plays, options.positive("--workers", workers))
+    if html is not None:
+        _write(html, plays, results)
+    found = [result.report for result in results]
+    show("json" if as_json else output, found[0] if len(found) == 1 else found, human=lambda: _text(found, plays))
 
 
-def _play(jobs: Path, intensity: Path, start: str | None, hours: float | None) -> "Play":
-    from lowtide.scheduler.simulate.play import Play  # noqa: PLC0415 - SciPy is slow to import
-    from lowtide.scheduler.simulate.trace import read_intensity, read_jobs  # noqa: PLC0415 - as above
+def _crossed(bases: "list[Play]", caps: list[int | None], policies: list[str], params: list[str]) -> "list[Play]":
+    from lowtide.scheduler.cli.simulate_sweep import crossed  # noqa: PLC0415 - SciPy is slow to import
 
-    zones = read_intensity(_read(intensity), intensity.name)
-    first = max(series.points[0].start for series in zones.values())
-    last = min(series.points[-1].end for series in zones.values())
-    begin = first if start is None else _moment(start)
-    end = last if hours is None else begin + timedelta(hours=_positive("--hours", hours) or 0.0)
-    return Play(read_jobs(_read(jobs), jobs.name), zones, "", begin, end)
+    return crossed(bases, caps, policies, [options.axis_of(text) for text in params])
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read: {error}.", fix="Give a CSV file in UTF-8.") from None
+def _results(plays: "list[Play]", workers: int) -> "list[Result]":
+    from lowtide.scheduler.cli.simulate_sweep import played_here  # noqa: PLC0415 - as above
+    from lowtide.scheduler.simulate.play import check  # noqa: PLC0415 - as above
+
+    for play in plays:
+        check(play)  # before the first is played: a mistake in the last must not cost the others
+    return played_here(plays, workers)
 
 
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadInput(f"--start {text!r} is no time.", fix="Give for example 2022-10-19T16:00Z.") from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _write(path: Path, plays: "list[Play]", results: "list[Result]") -> None:
+    from lowtide.scheduler.simulate.page import page  # noqa: PLC0415 - as above
+
+    shown = {zone: series.clip(play.start, play.end) for play in plays for zone, series in play.intensity.items()}
+    named = {_name(result.report, plays): result for result in results}
+    path.write_text(page(_head(plays).replace("\n", " "), shown, named), encoding="utf-8")
 
 
-def _param(text: str) -> tuple[str, float]:
-    name, _, value = text.partition("=")
-    return name, _asked("--param", text, lambda: float(value), "percentile=30")
+def _name(report: Json, plays: "list[Play]") -> str:
+    """What tells one play from the others."""
+    parts = [report["policy"], _params(report)]
+    parts += [_zones(report)] if len({tuple(play.intensity) for play in plays}) > 1 else []
+    parts += [f"{_cap(report['gpus'])} GPUs"] if len({play.gpus for play in plays}) > 1 else []
+    return ", ".join(part for part in parts if part)
 
 
-def _positive(option: str, value: T) -> T:
-    if value is not None and not value > 0:  # type: ignore[operator]  # numbers only
-        raise BadInput(f"{option} is {value}.", fix="Give more than 0.")
-    return value
+def _params(report: Json) -> str:
+    return " ".join(f"{name}={value:g}" for name, value in report["params"].items())
 
 
-def _seconds(option: str, text: str) -> float:
-    from lowtide.scheduler.model.quantity import duration_s  # noqa: PLC0415 - status does not need it
-
-    return _asked(option, text, lambda: duration_s(text), "15m")
+def _zones(report: Json) -> str:
+    return "+".join(report["zones"])
 
 
-def _estimate(text: str) -> "Estimate":
-    from lowtide.scheduler.simulate.play import Estimate  # noqa: PLC0415 - as above
-
-    return _asked("--estimate", text, lambda: Estimate(text), " or ".join(Estimate))
-
-
-def _patience(text: str) -> "Patience":
-    from lowtide.scheduler.simulate.play import Patience  # noqa: PLC0415 - as above
-
-    parts = dict(one.partition("=")[::2] for one in text.split(","))
-    fields = {f"{name.strip()}_s": _seconds("--patience", value) for name, value in parts.items()}
-    return _asked("--patience", text, lambda: Patience(**fields), "short=6h,long=24h,split=2h")
-
-
-def _asked(option: str, text: str, read: Callable[[], T], example: str) -> T:
-    try:
-        return read()
-    except (TypeError, ValueError):
-        raise BadInput(f"{option} {text!r} is not understood.", fix=f"Give for example {option} {example}.") from None
-
-
-def _timed(play: "Play") -> Json:
-    from lowtide.scheduler.simulate.play import played  # noqa: PLC0415 - as above
-
-    begun = time.perf_counter()
-    return {**played(play), "wall_s": round(time.perf_counter() - begun, 3)}
+def _cap(gpus: int | None) -> str:
+    return "no limit" if gpus is None else str(gpus)
 
 
 COLUMNS = (
+    ("ZONES", "zones", "{}"),
+    ("GPUS", "gpus", "{}"),
     ("POLICY", "policy", "{}"),
+    ("PARAMETERS", "params", "{}"),
     ("EMITTED", "emissions_g", "{:,.0f} g"),
     ("AT ONCE = 1", "ratio", "{:.4f}"),
     ("BOUND", "bound_ratio", "{:.4f}"),
+    ("OF FORESIGHT", "foresight_fraction", "{:.3f}"),
     ("MEAN WAIT", "mean_wait_h", "{:.1f} h"),
     ("LONGEST", "max_wait_h", "{:.1f} h"),
     ("LATE", "late", "{}"),
@@ -158,13 +164,40 @@ COLUMNS = (
 )
 
 
-def _text(found: list[Json], play: "Play") -> str:
+TEXTS = frozenset({"zones", "policy", "params"})
+
+
+def _text(found: list[Json], plays: "list[Play]") -> str:
     from lowtide.scheduler.cli.table import Cell, Column, table  # noqa: PLC0415 - only who reads it pays for it
 
-    rows = [{**one, "late": one["patience_misses"] + one["deadline_misses"] + one["failed"]} for one in found]
-    shown = [column for column in COLUMNS if any(row[column[1]] is not None for row in rows)]
-    cells = [[Cell(NONE if row[key] is None else how.format(row[key])) for _, key, how in shown] for row in rows]
-    limit = "no limit of GPUs" if play.gpus is None else f"{play.gpus} GPUs each"
-    head = f"{len(play.jobs)} jobs from {play.start:%Y-%m-%d %H:%M} UTC at {', '.join(play.intensity)} ({limit}),"
-    columns = [Column(title, is_number=key != "policy") for title, key, _ in shown]
-    return f"{head}\nperfect foresight, jobs known when submitted\n{table(columns, cells)}"
+    rows = [row for _, row in sorted(enumerate(map(_row, found)), key=lambda pair: _order(pair, found))]
+    alike = {key for key in ("zones", "gpus") if len({row[key] for row in rows}) == 1}
+    shown = [c for c in COLUMNS if c[1] not in alike and any(row.get(c[1]) not in {None, ""} for row in rows)]
+    cells = [[Cell(NONE if row.get(key) is None else how.format(row[key])) for _, key, how in shown] for row in rows]
+    columns = [Column(title, is_number=key not in TEXTS) for title, key, _ in shown]
+    return f"{_head(plays)}\n{table(columns, cells)}"
+
+
+def _row(report: Json) -> Json:
+    late = report["patience_misses"] + report["deadline_misses"] + report["failed"]
+    told = {"zones": _zones(report), "gpus": _cap(report["gpus"]), "params": _params(report)}
+    return {**report, **told, "late": late}
+
+
+def _order(pair: tuple[int, Json], found: list[Json]) -> tuple[int, int, float]:
+    """Zones and caps as they were given, within them the least emissions first."""
+    number, row = pair
+    zones, caps = [one["zones"] for one in found], [one["gpus"] for one in found]
+    ratio = row["ratio"]
+    return zones.index(zones[number]), caps.index(caps[number]), 0.0 if ratio is None else ratio
+
+
+def _head(plays: "list[Play]") -> str:
+    play, caps = plays[0], {play.gpus for play in plays}
+    limit = "several limits" if len(caps) > 1 else "no limit of GPUs" if play.gpus is None else f"{play.gpus} GPUs each"
+    zones = ", ".join(dict.fromkeys(zone for play in plays for zone in play.intensity))
+    head = f"{len(play.jobs)} jobs from {play.start:%Y-%m-%d %H:%M} UTC at {zones} ({limit}),"
+    sight = "perfect foresight" if play.issued is None else "forecasts as issued"
+    use = ", believed as they are" if play.issued is not None and play.issued.is_raw else ""
+    known = "in advance" if play.is_clairvoyant else "when submitted"
+    return f"{head}\n{sight}{use}, jobs known {known}"

@@ -3,10 +3,13 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+
+import numpy as np
 
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.series import MAX_G_PER_KWH, Accounting, Basis, Point, PointKind, Series, Signal
@@ -17,7 +20,7 @@ ALIASES = {"arrival_time": "submit_s", "length": "duration_s", "cpus": "gpus"}
 NEEDED = ("submit_s", "duration_s", "gpus")
 TRUE, FALSE = frozenset({"1", "true", "yes", "y"}), frozenset({"0", "false", "no", "n"})
 ZONE = "zone"
-"""The name of the only zone where the file names none."""
+"""What the only zone is called where nothing names it."""
 LAST_YEAR = 2200
 """Later times are typing errors, and near the end of the calendar there is no room for a step."""
 Row = Mapping[str, str]
@@ -71,8 +74,21 @@ def _job(row: Row, at: str, number: int) -> TraceJob:
     )
 
 
-def read_intensity(text: str, name: str) -> dict[str, Series]:
+def resampled(jobs: Sequence[TraceJob], seed: int) -> tuple[TraceJob, ...]:
+    """As many jobs, drawn with replacement, each at its own time: one bootstrap sample of the trace.
+
+    Equal seeds draw the same. A job that is drawn again has the number of the draw behind its id.
+    """
+    drawn = Counter(np.random.default_rng(seed).integers(len(jobs), size=len(jobs)).tolist())
+    again = ((jobs[i], number) for i, count in drawn.items() for number in range(1, count + 1))
+    named = (job if number == 1 else replace(job, job_id=f"{job.job_id}~{number}") for job, number in again)
+    return tuple(sorted(named, key=lambda job: (job.submit_s, job.job_id)))
+
+
+def read_intensity(text: str, name: str, only: str = ZONE) -> dict[str, Series]:
     """Measured intensity by zone, in the file's order of zones; each zone in one regular step.
+
+    ``only`` is what the zone is called where the file names none.
 
     Raises:
         BadInput: as for jobs; or a zone has fewer than two rows, or steps that differ.
@@ -80,10 +96,42 @@ def read_intensity(text: str, name: str) -> dict[str, Series]:
     """
     found: dict[str, dict[datetime, float]] = {}
     for row, at in _rows(text, name, ("start_utc", "g_per_kwh"), {}):
-        found.setdefault(row.get("zone") or ZONE, {})[_moment(row, "start_utc", at)] = _intensity(row, at)
+        found.setdefault(row.get("zone") or only, {})[_moment(row, "start_utc", at)] = _intensity(row, at)
     if not found:
         raise BadInput(f"{name} holds no rows.", fix="Give start_utc,g_per_kwh[,zone].")
     return {zone: _series(zone, values, name) for zone, values in found.items()}
+
+
+def read_forecasts(text: str, name: str, intensity: Mapping[str, Series]) -> dict[str, tuple[Series, ...]]:
+    """Forecasts as issued by zone, each known from when it was issued, in the meaning of the measured intensity.
+
+    Raises:
+        BadInput: as for jobs; or a zone is not among those of the intensity, or none is named where there are several.
+
+    """
+    found: dict[str, dict[datetime, dict[datetime, float]]] = {zone: {} for zone in intensity}
+    for row, at in _rows(text, name, ("issued_utc", "start_utc", "g_per_kwh"), {}):
+        zone = row.get("zone") or (next(iter(intensity)) if len(intensity) == 1 else "")
+        if zone not in intensity:
+            raise BadInput(f"{at}: zone {zone!r} is not in the intensity.", fix=f"It holds: {', '.join(intensity)}.")
+        issue = found[zone].setdefault(_moment(row, "issued_utc", at), {})
+        issue[_moment(row, "start_utc", at)] = _intensity(row, at)
+    return {zone: _issues(issues, intensity[zone]) for zone, issues in found.items()}
+
+
+def _issues(issues: Mapping[datetime, Mapping[datetime, float]], like: Series) -> tuple[Series, ...]:
+    steps = [b - a for values in issues.values() for a, b in pairwise(sorted(values))]
+    step = min(steps, default=timedelta(seconds=like.step_s))
+    return tuple(
+        replace(
+            like,
+            points=tuple(Point(at, at + step, values[at], PointKind.FORECAST) for at in sorted(values)),
+            step_s=step.total_seconds(),
+            fetched_at=issued,
+            issued_at=issued,
+        )
+        for issued, values in sorted(issues.items())
+    )
 
 
 def _series(zone: str, values: dict[datetime, float], name: str) -> Series:

@@ -104,7 +104,8 @@ class World:
             view = self._arrivals.popleft()
             self._open[view.job_id] = view
             self._asked.add(view.job_id)
-            self._inflow.add(self.now, view.remaining_s * view.resources.gpus)
+            if view.not_before is None:  # what is known in advance is planned, not expected
+                self._inflow.add(self.now, view.remaining_s * view.resources.gpus)
 
     def _look(self) -> None:
         """Ask about everybody when something new is told of the grid, and when it is time."""

@@ -109,6 +109,36 @@ def test_no_job_waits_longer_than_its_patience_for_a_wrong_estimate(policy: str)
     assert (found["completed"], found["patience_misses"]) == (6, 0)
 
 
+@pytest.mark.parametrize("policy", ["asap", "lowest_window", "lowest_slots", "threshold"])
+def test_jobs_shown_in_advance_begin_no_earlier_than_they_are_submitted(policy: str) -> None:
+    dearer_later = [100.0] * 10 + [300.0] * 230
+    job = TraceJob("a", 10 * H, 3 * H, 1)
+    found = played(a_play(job, policy=policy, values=dearer_later, is_clairvoyant=True))
+    assert (found["clairvoyant"], found["ratio"], found["mean_wait_h"]) == (True, pytest.approx(1.0), 0.0)
+
+
+@pytest.mark.parametrize("policy", ["asap", "lowest_window", "lowest_slots", "threshold"])
+def test_jobs_shown_in_advance_are_counted_from_their_submission(policy: str) -> None:
+    found = played(a_play(*some_jobs(), policy=policy, gpus=12, is_clairvoyant=True))
+    blind = played(a_play(*some_jobs(), policy=policy, gpus=12))
+    assert (found["completed"], found["patience_misses"]) == (40, 0)
+    assert found["baseline_emissions_g"] == pytest.approx(blind["baseline_emissions_g"])
+
+
+def test_what_is_known_in_advance_is_left_room_for() -> None:
+    jobs = TraceJob("long", 19 * H, 4 * H, 1), TraceJob("due", 22 * H, H, 1, deadline_s=23.5 * H)
+    known, unknown = (played(a_play(*jobs, gpus=1, is_clairvoyant=known)) for known in (True, False))
+    assert (known["deadline_misses"], unknown["deadline_misses"]) == (0, 1)
+
+
+def test_a_seed_plays_another_sample_of_the_trace() -> None:
+    plain, one, again, other = (
+        played(a_play(*some_jobs(), policy="lowest_window", seed=seed))["emissions_g"] for seed in (None, 1, 1, 2)
+    )
+    assert one == again
+    assert len({plain, one, other}) == 3
+
+
 def test_constant_intensity_leaves_nothing_to_wait_for() -> None:
     found = played(a_play(*some_jobs(), policy="lowest_slots", values=[200.0] * 240))
     assert (found["ratio"], found["mean_wait_h"], found["suspensions"]) == (pytest.approx(1.0), 0.0, 0)

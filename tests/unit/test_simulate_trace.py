@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from lowtide.scheduler.model.errors import BadInput
-from lowtide.scheduler.simulate.trace import TraceJob, read_intensity, read_jobs
+from lowtide.scheduler.simulate.trace import TraceJob, read_forecasts, read_intensity, read_jobs, resampled
 
 CI = "start_utc,g_per_kwh,zone\n2022-01-01 00:00:00,100,DE\n2022-01-01T01:00Z,110,DE\n"
 
@@ -46,6 +46,32 @@ def test_a_job_that_cannot_be_is_refused_with_its_line(text: str, word: str) -> 
         read_jobs(text, "jobs.csv")
     assert word in caught.value.message
     assert caught.value.message.startswith("jobs.csv")
+
+
+def test_forecasts_are_read_by_zone_and_issue_in_the_meaning_of_the_intensity() -> None:
+    rows = "2022-01-01T00:01Z,2022-01-01T01:00Z,150,DE\n2022-01-01T00:01Z,2022-01-01T01:30Z,160,DE\n"
+    zones = read_intensity(CI, "ci.csv")
+    (issue,) = read_forecasts(f"issued_utc,start_utc,g_per_kwh,zone\n{rows}", "fc.csv", zones)["DE"]
+    assert (issue.fetched_at, issue.issued_at) == (datetime(2022, 1, 1, 0, 1, tzinfo=UTC),) * 2
+    assert (issue.key, issue.step_s) == (zones["DE"].key, 1800.0)
+    assert [(p.start.minute, p.g_per_kwh) for p in issue.points] == [(0, 150.0), (30, 160.0)]
+
+
+def test_a_forecast_for_a_zone_without_intensity_is_refused_with_its_line() -> None:
+    text = "issued_utc,start_utc,g_per_kwh,zone\n2022-01-01,2022-01-01,150,FR\n"
+    zones = read_intensity(CI, "ci.csv")
+    with pytest.raises(BadInput, match=r"fc.csv, line 2: zone 'FR' is not in the intensity"):
+        read_forecasts(text, "fc.csv", zones)
+    with pytest.raises(BadInput, match=r"line 2: zone '' is not in the intensity"):
+        read_forecasts(text.replace("FR", ""), "fc.csv", {**zones, "GB": zones["DE"]})
+
+
+def test_a_seed_draws_as_many_jobs_with_names_of_their_own() -> None:
+    jobs = [TraceJob(f"j{i:02d}", 60.0 * i, 600.0 + i, 1) for i in range(50)]
+    drawn = resampled(jobs, 7)
+    assert (len(drawn), len({job.job_id for job in drawn})) == (50, 50)
+    assert {(job.submit_s, job.duration_s) for job in drawn} < {(job.submit_s, job.duration_s) for job in jobs}
+    assert resampled(jobs, 7) == drawn != resampled(jobs, 8)
 
 
 def test_intensity_is_read_by_zone_in_utc() -> None:

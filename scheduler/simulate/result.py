@@ -1,0 +1,164 @@
+"""What came of a play: executed stretches into grams by the ledger's arithmetic, waits, GPUs at work."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lowtide.scheduler.forecast.record import sampled
+from lowtide.scheduler.ledger.emissions import grams, price
+from lowtide.scheduler.model.job import JobId
+from lowtide.scheduler.model.series import Series
+from lowtide.scheduler.model.units import S_PER_H, kwh_from_j
+from lowtide.scheduler.simulate.bound import Demand, bound_g
+from lowtide.scheduler.simulate.trace import TraceJob
+from lowtide.scheduler.simulate.world import Course
+
+if TYPE_CHECKING:
+    from lowtide.scheduler.simulate.play import Play
+
+LATE_S = 1.0
+"""An end that lies less than a second after its time is on time."""
+MJ_PER_J = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a play.
+
+    Attributes:
+        report: the document; its keys are an interface.
+        running: the GPUs at work from each moment on, in order of time.
+        waits_h: of each job that ended, how much later than at once it did, in hours.
+
+    """
+
+    report: dict[str, object]
+    running: tuple[tuple[datetime, int], ...]
+    waits_h: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """Of one job: grams and kWh as executed, and grams had it run at submission, at its site or in the first zone."""
+
+    emitted_g: float
+    baseline_g: float
+    energy_kwh: float
+
+
+def _figures(job: TraceJob, course: Course, play: "Play") -> _Figures:
+    power_w = play.power_of(job)
+    emitted = sum(_grams(play.intensity[site], begin, end, power_w) for site, begin, end in course.stretches)
+    home = job.site or next(iter(play.intensity))
+    at_once = play.submitted_at(job)
+    baseline = _grams(play.intensity[home], at_once, at_once + timedelta(seconds=job.duration_s), power_w)
+    run_s = math.fsum((end - begin).total_seconds() for _, begin, end in course.stretches)
+    return _Figures(emitted, baseline, kwh_from_j(power_w * run_s))
+
+
+def _grams(series: Series, begin: datetime, end: datetime, power_w: float) -> float:
+    if end <= begin:
+        return 0.0
+    found = price(series, begin, end)
+    energy_mj = round(power_w * (end - begin).total_seconds() * MJ_PER_J)
+    return math.nan if found is None else grams(energy_mj, found.g_per_kwh, 1.0)
+
+
+def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[float]) -> Result:
+    """Count what happened to the jobs of a play; ``plan_s`` tells how long each plan took."""
+    ended = [(job, courses[JobId(job.job_id)]) for job in play.jobs if courses[JobId(job.job_id)].finished_at]
+    figures = [_figures(job, course, play) for job, course in ended]
+    emitted, baseline = math.fsum(f.emitted_g for f in figures), math.fsum(f.baseline_g for f in figures)
+    waits_h = [_wait_h(job, course, play) for job, course in ended]
+    lateness_s = [(job, _late_s(job, course, play)) for job, course in ended]
+    late = [job for job, late_s in lateness_s if late_s > LATE_S]
+    running = _running(ended)
+    report = {
+        "policy": play.policy,
+        "params": dict(play.params),
+        "zones": list(play.intensity),
+        "gpus": play.gpus,
+        "jobs": len(play.jobs),
+        "completed": len(ended),
+        "failed": len(play.jobs) - len(ended),
+        "emissions_g": emitted,
+        "baseline_emissions_g": baseline,
+        "ratio": emitted / baseline if baseline > 0 else None,
+        "energy_kwh": math.fsum(f.energy_kwh for f in figures),
+        "mean_wait_h": float(np.mean(waits_h)) if waits_h else None,
+        "p95_wait_h": float(np.quantile(waits_h, 0.95)) if waits_h else None,
+        "max_wait_h": max(waits_h, default=None),
+        "patience_misses": sum(job.deadline_s is None for job in late),
+        "deadline_misses": sum(job.deadline_s is not None for job in late),
+        "longest_miss_h": max((late_s for _, late_s in lateness_s if late_s > LATE_S), default=0.0) / S_PER_H,
+        "peak_gpus": max((gpus for _, gpus in running), default=0),
+        "suspensions": sum(course.suspensions for course in courses.values()),
+        "lost_work_s": math.fsum(course.lost_s for course in courses.values()),
+        **_against_bound(play, [job for job, _ in ended], emitted, baseline),
+        "forecast": "perfect" if play.issued is None else "issued",
+        "as_issued": play.issued is not None and play.issued.is_raw,
+        "seed": play.seed,
+        "clairvoyant": play.is_clairvoyant,
+        "estimate": play.estimate.value,
+        "slot_s": play.slot_s,
+        "plan_p50_ms": float(np.quantile(plan_s, 0.5)) * 1000 if plan_s else None,
+        "plan_p99_ms": float(np.quantile(plan_s, 0.99)) * 1000 if plan_s else None,
+    }
+    return Result(report, running, tuple(waits_h))
+
+
+def _against_bound(play: "Play", jobs: Sequence[TraceJob], emitted: float, baseline: float) -> dict[str, object]:
+    """The bound of the same jobs, and how much of its saving was had; null where it is not wanted or there is none."""
+    least = _bound_g(play, jobs) if play.is_bound_wanted else math.nan
+    if math.isnan(least) or baseline <= 0:
+        return {"bound_g": None, "bound_ratio": None, "captured_fraction": None}
+    captured = (baseline - emitted) / (baseline - least) if baseline > least else None
+    return {"bound_g": least, "bound_ratio": least / baseline, "captured_fraction": captured}
+
+
+def _bound_g(play: "Play", jobs: Sequence[TraceJob]) -> float:
+    zones = list(play.intensity)
+    step_s = min(series.step_s for series in play.intensity.values())
+    count = round((play.end - play.start).total_seconds() / step_s)
+    price = np.array([sampled(play.intensity[zone], play.start, step_s, count) for zone in zones])
+    demands = [
+        Demand(
+            job.submit_s,
+            (play.latest_finish(job, job.duration_s) - play.start).total_seconds(),
+            job.duration_s,
+            job.gpus,
+            play.power_of(job),
+            tuple(map(zones.index, play.zones_of(job))),
+        )
+        for job in jobs
+    ]
+    return bound_g(demands, price, step_s, play.gpus)
+
+
+def _wait_h(job: TraceJob, course: Course, play: "Play") -> float:
+    """How much later than at once it ended."""
+    assert course.finished_at is not None  # noqa: S101 - only such are asked about
+    passed_s = (course.finished_at - play.submitted_at(job)).total_seconds()
+    return max(0.0, passed_s - job.duration_s) / S_PER_H
+
+
+def _late_s(job: TraceJob, course: Course, play: "Play") -> float:
+    """How much after its deadline or patience it ended; negative when before."""
+    assert course.finished_at is not None  # noqa: S101 - as above
+    return (course.finished_at - play.latest_finish(job, job.duration_s)).total_seconds()
+
+
+def _running(ended: Sequence[tuple[TraceJob, Course]]) -> tuple[tuple[datetime, int], ...]:
+    """The GPUs at work from each moment on, over all sites; where one stops as another starts they do not add up."""
+    changes = sorted(
+        change
+        for job, course in ended
+        for _, begin, end in course.stretches
+        for change in ((begin, job.gpus), (end, -job.gpus))
+    )
+    return tuple(zip((moment for moment, _ in changes), accumulate(gpus for _, gpus in changes), strict=True))
