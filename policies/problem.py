@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lowtide.policies.timeline import Span, Timeline
 from lowtide.scheduler.model.difference import Difference
+from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.model.units import kwh_per_s
 
 FloatArray = NDArray[np.float64]
@@ -94,6 +95,7 @@ class Request:
         z: standard normal quantile of the queue's confidence.
         running_at: the site index where it runs now, or None while it waits.
         pinned_s: the start that the last plan promised, or None.
+        modes: the ways in which it can run; empty where it can only run as declared.
 
     """
 
@@ -114,6 +116,12 @@ class Request:
     z: float
     running_at: int | None = None
     pinned_s: float | None = None
+    modes: tuple[Mode, ...] = ()
+
+    @property
+    def declared(self) -> Mode:
+        """The way that the job declares: what its work is measured in, and what its baseline runs as."""
+        return Mode(self.gpus, self.cpus, 1.0, self.power_w)
 
     @property
     def length_s(self) -> float:
@@ -123,11 +131,20 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where and when work happens: ``spans`` of (start, end) in seconds after now; NaN grams are unknown."""
+    """Where and when work happens: ``spans`` of (start, end) in seconds after now; NaN grams are unknown.
+
+    ``modes`` has one index into the request's modes per span; empty where all run as declared.
+    """
 
     site: int
     spans: tuple[Span, ...]
     cost_g: float
+    modes: tuple[int, ...] = ()
+
+    @property
+    def course(self) -> tuple[int, tuple[Span, ...], tuple[int, ...]]:
+        """All but the cost: equal courses are the same thing done."""
+        return self.site, self.spans, self.modes
 
     @property
     def start_s(self) -> float:
