@@ -1,6 +1,6 @@
 """Measure what a user feels; every figure comes from this run, with its baseline beside it.
 
-    python bench/run.py [submit start latency memory grid hung forecast]
+    python bench/run.py [submit start latency memory grid hung forecast elastic]
 
 submit   durable submissions per second through the API, and latency at 300 per second
 start    cold start of the daemon, and the round trip of `lowtide status`
@@ -9,6 +9,7 @@ memory   resident memory idle and with 10,000 queued jobs
 grid     refresh of 200 zones from a vendor that answers 50 ms late; 1,000 waiters for one answer
 hung     latency of a plan while the grid's vendor hangs, against a vendor that answers
 forecast the saving that plans capture on recorded days, against the raw forecast and perfect foresight
+elastic  emissions of elastic plans on measured profiles, against the linear program and the published greedy rule
 """
 
 import asyncio
@@ -28,6 +29,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench.elastic import bench_elastic
 from bench.forecast import bench_forecast
 from bench.grid import bench_grid
 from lowtide.connectors.cluster.local_ray import LocalRay
@@ -266,6 +268,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "grid": lambda folder: bench_grid(folder, row),
     "hung": bench_hung,
     "forecast": lambda folder: bench_forecast(folder, row),
+    "elastic": lambda folder: bench_elastic(folder, row),
 }
 
 

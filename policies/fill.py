@@ -112,10 +112,9 @@ def _steps(field: Field, must: BoolArray) -> tuple[IntArray | None, _Steps]:
     """[slot], the mode from which each starts, and the steps up; None where a slot that must run has no room."""
     base = np.full(field.count, IDLE, dtype=np.int64)
     columns: list[tuple[IntArray, int, int, float, float]] = []
-    patterns, which = np.unique(np.vstack((field.room, must)), axis=1, return_inverse=True)
-    for number, pattern in enumerate(patterns.T):
-        slots = np.flatnonzero(which.reshape(-1) == number)
-        levels = hull(field.modes, tuple(np.flatnonzero(pattern[:-1]).tolist()), may_idle=not pattern[-1])
+    for slots in _alike(np.vstack((field.room, must))):
+        room = field.room[:, slots[0]]
+        levels = hull(field.modes, tuple(np.flatnonzero(room).tolist()), may_idle=not must[slots[0]])
         if not levels:
             return None, _joined(field, [])
         base[slots] = levels[0]
@@ -124,6 +123,15 @@ def _steps(field: Field, must: BoolArray) -> tuple[IntArray | None, _Steps]:
             gain = field.modes[level].speed - (0.0 if before == IDLE else field.modes[before].speed)
             columns.append((slots, rank, level, gain, watts))
     return base, _joined(field, columns)
+
+
+def _alike(rows: BoolArray) -> list[IntArray]:
+    """The slots of [row, slot] flags, sorted into those with equal columns."""
+    first, *others = np.packbits(rows, axis=0).astype(np.int64)
+    for row in others:
+        first = np.unique(first, return_inverse=True)[1] * 256 + row
+    order = first.argsort(kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(first[order])) + 1)
 
 
 def _joined(field: Field, columns: list[tuple[IntArray, int, int, float, float]]) -> _Steps:
@@ -135,6 +143,15 @@ def _joined(field: Field, columns: list[tuple[IntArray, int, int, float, float]]
         np.concatenate([np.full(len(column[0]), column[part]) for column in columns]) for part in (1, 2, 3, 4)
     )
     return _Steps(slot, rank, mode, gain * field.width_s[slot], watts * field.price[slot])
+
+
+def cost(field: Field, fill: Fill) -> float:
+    """The price integral times power, in g/kWh·W·s; to compare fills of one field."""
+    power_w = np.array([*(mode.power_w for mode in field.modes), 0.0])  # the last one is IDLE's
+    drawn_w = power_w[fill.mode]
+    if fill.split is not None:
+        drawn_w[fill.split] += fill.share * (power_w[fill.upper] - drawn_w[fill.split])
+    return float((drawn_w * field.price) @ field.width_s)
 
 
 def pieces(field: Field, fill: Fill) -> list[Piece]:

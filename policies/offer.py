@@ -36,6 +36,7 @@ class Offer:
         baseline: the earliest placement that fits, or going on for a running job; None when nothing fits.
         first: when set, the start slot that the rule must keep (a promise made earlier).
         is_guarded: whether ``starts`` already holds only windows that pass the guard.
+        mode_room: for each of the request's modes [site, slot], where there is room for it.
 
     """
 
@@ -48,6 +49,7 @@ class Offer:
         "first",
         "first_column",
         "is_guarded",
+        "mode_room",
         "request",
         "room",
     )
@@ -58,6 +60,7 @@ class Offer:
         self._release_slot = problem.grid.slot_at(request.release_s)
         self.first_column = max(self._release_slot, 0 if request.running_at is None else 1)
         self.room = timeline.has_room(request.gpus, request.cpus)
+        self.mode_room = tuple(timeline.has_room(mode.gpus, mode.cpus) for mode in request.modes)
         if len(request.sites) < len(self.room):
             closed = np.ones(len(self.room), dtype=np.bool_)
             closed[list(request.sites)] = False
@@ -168,7 +171,8 @@ class Offer:
 
     def _copy(self) -> "Offer":
         other = Offer.__new__(Offer)
-        for name in ("_problem", "_release_slot", "_fits", "request", "room", "baseline", "first_column"):
+        kept = ("_problem", "_release_slot", "_fits", "request", "room", "mode_room", "baseline", "first_column")
+        for name in kept:
             setattr(other, name, getattr(self, name))
         other._cost, other.first, other.is_guarded = None, None, False  # noqa: SLF001 - our own copy
         return other
