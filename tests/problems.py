@@ -9,17 +9,19 @@ from lowtide.policies.timeline import Timeline
 from tests.builders import HOUR_S, NOON, SLOT_S
 
 
-def a_request(job_id: str = "job-1", *, hours: float = 2.0, window_h: float = 12.0, **changes: object) -> Request:
+def a_request(
+    job_id: str = "job-1", *, hours: float = 2.0, window_h: float = 12.0, resume_s: float = 0.0, **changes: object
+) -> Request:
     """One GPU of 300 W at the one site; may be paused at will and for free, and trusts the forecast."""
     usual: dict[str, object] = {
         "gpus": 1,
         "cpus": 1,
         "sites": (0,),
-        "resume_s": 0.0,
+        "resume_s": resume_s,
         "switch_s": 0.0,
         "power_w": 300.0,
         "release_s": 0.0,
-        "latest_start_s": (window_h - hours) * HOUR_S,
+        "latest_start_s": (window_h - hours) * HOUR_S - resume_s,
         "must_end_s": window_h * HOUR_S,
         "suspensions_left": 1000,
         "min_run_s": 0.0,

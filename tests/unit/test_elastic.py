@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from lowtide.policies.elastic import Elastic
+from lowtide.policies.elastic import Elastic, spread
 from lowtide.policies.guard import doubt_between_g, doubt_g
 from lowtide.policies.holding import ways, worked_s
 from lowtide.policies.lowest_slots import LowestSlots
+from lowtide.policies.offer import Offer
 from lowtide.policies.problem import Choice, Placement, Problem, Request
 from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.mode import Mode
@@ -123,6 +124,24 @@ def test_a_plan_begins_while_the_declared_way_would_still_be_in_time() -> None:
     assert 0 <= placed.start_s <= request.latest_start_s
     assert placed.end_s <= request.must_end_s
     assert any(way == 4 for way in widths(request, placed))
+
+
+def test_a_promised_start_is_the_start_of_what_is_planned_around_it() -> None:
+    request = a_request(hours=4.0, modes=LINEAR)
+    problem = a_problem([DIP], request)
+    offer = Offer(problem, problem.timeline, request)
+    kept = spread(offer.pinned(5))
+    assert kept is not None
+    assert kept.start_s == problem.grid.start_s(5)
+
+
+def test_a_job_that_may_not_pause_runs_wide_within_one_valley() -> None:
+    request = a_request(hours=3.0, modes=TIRING, suspensions_left=0, switch_s=60.0)
+    two_valleys = [300.0] * 8 + [100.0] * 5 + [300.0] * 20 + [105.0] * 5 + [300.0] * 10
+    placed = chosen(a_problem([two_valleys], request))
+    assert placed.start_s >= 2 * HOUR_S
+    assert placed.end_s <= 3.25 * HOUR_S
+    assert max(widths(request, placed)) > 1
 
 
 def test_a_promised_start_is_kept_where_nothing_better_came_up() -> None:
