@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from lowtide.policies.asap import Asap
+from lowtide.policies.holding import fits, is_done_in_modes
 from lowtide.policies.lift import settle
 from lowtide.policies.problem import EPSILON_S, Choice, Placement, Policy, Problem, Request
 from lowtide.policies.timeline import Timeline
@@ -147,13 +148,14 @@ def _is_sound(timeline: Timeline, request: Request, choice: Choice) -> bool:
         return False
     if request.running_at is not None:  # it swaps its own capacity, checked without it when it was offered
         return baseline is not None and placed.start_s > 0
-    return timeline.fits(placed.site, placed.spans, request.gpus, request.cpus)
+    return fits(timeline, request, placed)
 
 
 def _is_readable(placed: Placement, request: Request) -> bool:
-    """Whether this is a placement at a site that the job may use, with spans in time."""
+    """Whether this is a placement at a site that the job may use, with spans in time and in modes that it has."""
     try:
         in_time = all(0 <= start_s <= end_s < math.inf for start_s, end_s in placed.spans) and placed.end_s > 0
+        in_time = in_time and is_done_in_modes(request, placed)
     except (AttributeError, IndexError, TypeError, ValueError):
         return False
     return in_time and placed.site in request.sites

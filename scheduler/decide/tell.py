@@ -1,8 +1,10 @@
 """Turns a policy's choice into a decision with its reason, candidates and what would change it."""
 
+import math
 from datetime import datetime, timedelta
 
 from lowtide.policies.guard import NOISE
+from lowtide.policies.holding import ways
 from lowtide.policies.problem import EPSILON_S, Choice, Placement
 from lowtide.scheduler.decide.market import Market
 from lowtide.scheduler.decide.triage import NO_REASON, SOMEONE, Asker
@@ -28,7 +30,7 @@ def told(
         job_id=asker.view.job_id,
         action=action,
         reason=reason,
-        next_review_at=_review_at(asker, here),
+        next_review_at=_review_at(asker, placed, here),
         candidates=_candidates(asker, choice, here, snapshot),
         baseline_g=baseline.cost_g if baseline is not None else 0.0,
         saving_g=choice.saving_g if shifted else 0.0,
@@ -51,11 +53,10 @@ def grid_data(snapshot: Snapshot) -> tuple[dict[str, object], ...]:
     return tuple(rows)
 
 
-def _review_at(asker: Asker, here: Market) -> datetime:
-    """The end of the current slot, or the release when that comes first; always after now (INV-04)."""
-    release_s = asker.request.release_s
-    first_s = here.grid.first_s
-    return here.grid.at(release_s if EPSILON_S < release_s < first_s else first_s)
+def _review_at(asker: Asker, placed: Placement | None, here: Market) -> datetime:
+    """The end of the current slot, or the release or the start when that comes first; always after now (INV-04)."""
+    begins_s = (asker.request.release_s, here.grid.first_s if placed is None else placed.start_s)
+    return here.grid.at(min(here.grid.first_s, *(s for s in begins_s if s > EPSILON_S), math.inf))
 
 
 def _verdict(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> tuple[Action, Reason]:
@@ -148,8 +149,8 @@ def _candidates(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) 
     seen: set[tuple[object, ...]] = set()
     rows = []
     for placed, note in considered:
-        if placed is not None and (key := (placed.site, placed.spans)) not in seen:
-            seen.add(key)
+        if placed is not None and placed.course not in seen:
+            seen.add(placed.course)
             rows.append(_candidate(placed, note, asker, choice, here, snapshot))
     return tuple(rows)
 
@@ -158,10 +159,12 @@ def _candidate(
     placed: Placement, note: str, asker: Asker, choice: Choice, here: Market, snapshot: Snapshot
 ) -> Candidate:
     site = snapshot.sites[placed.site].site
-    at, gpus = here.grid.at, asker.request.gpus
-    segments = tuple(Segment(site.name, site.gpu_model, at(a), at(b), gpus) for a, b in placed.spans)
-    chosen = choice.chosen
-    is_chosen = chosen is not None and (chosen.site, chosen.spans) == (placed.site, placed.spans)
+    at, modes = here.grid.at, ways(asker.request, placed)
+    segments = tuple(
+        Segment(site.name, site.gpu_model, at(a), at(b), way.gpus, way.power_fraction)
+        for (a, b), way in zip(placed.spans, modes, strict=True)
+    )
+    is_chosen = choice.chosen is not None and choice.chosen.course == placed.course
     return Candidate(segments, placed.cost_g, is_chosen, note)
 
 

@@ -191,6 +191,7 @@ def _request(view: JobView, queue: Queue, snapshot: Snapshot, market: Market, la
         z=quantile(queue.confidence),
         running_at=running_at,
         pinned_s=pinned_s,
+        modes=view.modes,
     )
 
 
