@@ -88,13 +88,12 @@ def _verdict_running(asker: Asker, choice: Choice, here: Market, snapshot: Snaps
 
 
 def _carbon_window(choice: Choice, placed: Placement, here: Market) -> Reason:
+    return Reason(ReasonCode.CARBON_WINDOW, {"start": when(here.grid.at(placed.start_s)), **_saving(choice)})
+
+
+def _saving(choice: Choice) -> dict[str, object]:
     baseline_g = choice.baseline.cost_g if choice.baseline is not None else 0.0
-    facts: dict[str, object] = {
-        "start": when(here.grid.at(placed.start_s)),
-        "saving_g": choice.saving_g,
-        "saving_percent": percent(choice.saving_g, baseline_g),
-    }
-    return Reason(ReasonCode.CARBON_WINDOW, facts)
+    return {"saving_g": choice.saving_g, "saving_percent": percent(choice.saving_g, baseline_g)}
 
 
 def _no_capacity(asker: Asker, here: Market, placed: Placement | None) -> Reason:
@@ -119,6 +118,8 @@ def _why_now(asker: Asker, choice: Choice, here: Market) -> Reason:
     baseline = choice.baseline
     if baseline is not None and not here.prices.may_shift[baseline.site]:
         return Reason(ReasonCode.GRID_DATA_STALE, {"rung": here.rungs[baseline.site].replace("_", " ")})
+    if choice.chosen is not None and choice.chosen.modes:
+        return Reason(ReasonCode.MODES_CHOSEN, _saving(choice))
     if (
         baseline is not None
         and choice.chosen is baseline

@@ -11,14 +11,17 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from lowtide.policies.elastic import Elastic
-from lowtide.policies.holding import ways, worked_s
+from lowtide.policies.holding import placed_in, ways, worked_s
+from lowtide.policies.power_cap import PowerCap
 from lowtide.policies.problem import Choice, Placement, Policy, Problem, Request
 from lowtide.scheduler.model.mode import Mode
 from tests.builders import SLOT_S
 from tests.problems import a_problem, a_request
 
 FEW = settings(max_examples=120, deadline=None)
-each_policy = pytest.mark.parametrize("policy", [Elastic()], ids=lambda policy: type(policy).__name__)
+each_policy = pytest.mark.parametrize(
+    "policy", [Elastic(), PowerCap(max_slowdown=0.5)], ids=lambda policy: type(policy).__name__
+)
 prices = st.lists(st.integers(0, 500).map(float), min_size=16, max_size=40)
 
 
@@ -39,7 +42,7 @@ def requests(draw: st.DrawFn, name: str = "job") -> Request:
     )
     ratio = st.integers(2, 40).map(lambda n: n / 10)
     others = st.builds(
-        lambda wide, speed, draws, limit: Mode(wide, wide, speed, draws * request.power_w, limit),
+        lambda wide, speed, draws, limit: Mode(wide, 1, speed, draws * request.power_w, limit),
         st.one_of(st.just(gpus), st.integers(1, 6)),
         ratio,
         ratio,
@@ -124,6 +127,39 @@ def test_inv_14_the_same_problem_gives_the_same_plan_and_stays_as_it_is(policy: 
     before = problem.timeline.free_gpus.copy()
     assert policy.plan(problem) == policy.plan(problem)
     assert (problem.timeline.free_gpus == before).all()
+
+
+@given(problem=problems(), slowdown=st.sampled_from([0.0, 0.1, 0.5, 1.0]), least=st.sampled_from([0.5, 0.7]))
+@FEW
+def test_a_power_limit_delays_no_start_and_no_end_beyond_the_slowdown(
+    problem: Problem, slowdown: float, least: float
+) -> None:
+    for request, choice, placed in placed_by(PowerCap(max_slowdown=slowdown, min_fraction=least), problem):
+        assert choice.baseline is not None
+        assert placed.start_s == choice.baseline.start_s
+        assert placed.end_s <= placed.start_s + (1 + slowdown) * request.length_s + 1e-6
+        assert stretches(placed) == 1
+        used = ways(request, placed)
+        assert all((way.gpus, way.cpus) == (request.gpus, request.cpus) for way in used)
+        assert all(way.power_fraction >= least for way in used)
+
+
+@given(request=requests(), day=st.lists(st.integers(1, 500).map(float), min_size=40, max_size=40))
+@FEW
+def test_power_limits_emit_no_more_than_any_one_limit_that_is_fast_enough(request: Request, day: list[float]) -> None:
+    steady = replace(request, resume_s=0.0, release_s=0.0, min_run_s=0.0)
+    problem = a_problem([day], steady)
+    (choice,) = PowerCap(max_slowdown=0.5).plan(problem)
+    assert choice.chosen is not None
+    for number, mode in enumerate(steady.modes):
+        end_s = steady.work_s / mode.speed
+        if (
+            mode.gpus == steady.gpus
+            and mode.cpus == steady.cpus
+            and end_s <= min(1.5 * steady.work_s, steady.must_end_s)
+        ):
+            alone = placed_in(problem.prices, steady, 0, ((0.0, end_s),), (number,))
+            assert choice.chosen.cost_g <= alone.cost_g * (1 + 1e-6)
 
 
 @given(request=requests(), day=st.lists(st.integers(1, 500).map(float), min_size=40, max_size=40))

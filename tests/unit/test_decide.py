@@ -410,7 +410,7 @@ def test_moments_are_written_without_the_machines_locale() -> None:
     assert when(NOON) == "Tue 12:00 UTC"
 
 
-@pytest.mark.parametrize("policy", ["asap", "threshold", "lowest_window", "lowest_slots", "elastic"])
+@pytest.mark.parametrize("policy", ["asap", "threshold", "lowest_window", "lowest_slots", "elastic", "power_cap"])
 @pytest.mark.parametrize("changes", [{"hours": 0.0}, {"power_w": 0.0}, {"cpus": 0, "gpus": 0}, {"patience_h": -90}])
 def test_odd_jobs_get_a_decision_all_the_same(policy: str, changes: dict[str, object]) -> None:
     job = a_job_view(suspendable=True, **changes)  # type: ignore[arg-type]  # any field of a job
