@@ -60,12 +60,17 @@ class Timeline:
 
     def sell_each(self, site: int, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> None:
         """Take for each span of one job its own need; a slot that two of them touch is sold once, at the higher one."""
+        if len(spans) == 1:  # the usual case, and three times as fast
+            self.sell(site, spans, *needs[0])
+            return
         gpus, cpus = self._peaks(spans, needs)
         self.free_gpus[site] -= gpus
         self.free_cpus[site] -= cpus
 
     def fits_each(self, site: int, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> bool:
         """Whether ``sell_each`` would leave no slot that it touches short."""
+        if len(spans) == 1:
+            return self.fits(site, spans, *needs[0])
         gpus, cpus = self._peaks(spans, needs)
         short = (self.free_gpus[site] < gpus) | (self.free_cpus[site] < cpus)
         return not bool((short & ((gpus > 0) | (cpus > 0))).any())
