@@ -17,10 +17,15 @@ scale that the quantile z(confidence) expects. A shift is worth it when
 
 import math
 from functools import lru_cache
+from itertools import pairwise
 from statistics import NormalDist
 
+import numpy as np
+
+from lowtide.policies.holding import ways
 from lowtide.policies.problem import Placement, Prices, Request
 from lowtide.policies.timeline import Span
+from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.units import kwh_per_s
 
 STD_PER_MEAN_ABSOLUTE = math.sqrt(math.pi / 2)
@@ -53,6 +58,53 @@ def doubt_g(prices: Prices, placed: Placement, other: Placement, power_w: float)
     ours = prices.error_over(placed.site, placed.spans) - common
     theirs = prices.error_over(other.site, other.spans) - common
     return STD_PER_MEAN_ABSOLUTE * math.hypot(ours, theirs) * kwh_per_s(power_w)
+
+
+def doubt_between_g(prices: Prices, request: Request, placed: Placement, other: Placement) -> float:
+    """The same for placements in any modes: what both draw at a moment and a site cancels, watt by watt."""
+    if not (placed.modes or other.modes):
+        return doubt_g(prices, placed, other, request.power_w)
+    if placed.site != other.site:
+        each = (_drawn(request, placed), _drawn(request, other))
+        errors = [_error_of(prices, p.site, drawn) for p, drawn in zip((placed, other), each, strict=True)]
+        return STD_PER_MEAN_ABSOLUTE * math.hypot(*errors)
+    signed = [*_drawn(request, placed), *((span, -watts) for span, watts in _drawn(request, other))]
+    together = prices.differences[placed.site]
+    if together is not None:
+        return _together(together, signed) * kwh_per_s(1.0)
+    apart = _summed(signed)
+    more = [(span, watts) for span, watts in apart if watts > 0]
+    less = [(span, -watts) for span, watts in apart if watts < 0]
+    ours, theirs = _error_of(prices, placed.site, more), _error_of(prices, placed.site, less)
+    return STD_PER_MEAN_ABSOLUTE * math.hypot(ours, theirs)
+
+
+Drawn = list[tuple[Span, float]]
+"""Watts by stretch of time."""
+
+
+def _drawn(request: Request, placed: Placement) -> Drawn:
+    return [(span, way.power_w) for span, way in zip(placed.spans, ways(request, placed), strict=True)]
+
+
+def _error_of(prices: Prices, site: int, drawn: Drawn) -> float:
+    return sum(prices.error_over(site, (span,)) * kwh_per_s(watts) for span, watts in drawn)
+
+
+def _summed(drawn: Drawn) -> Drawn:
+    """The same in stretches that do not overlap, without those where nothing is left."""
+    edges = sorted({edge for span, _ in drawn for edge in span})
+    sums = ((cut, sum(w for (a, b), w in drawn if a <= cut[0] and cut[1] <= b)) for cut in pairwise(edges))
+    return [(cut, watts) for cut, watts in sums if watts]
+
+
+def _together(errors: Difference, drawn: Drawn) -> float:
+    """``Difference.std_over`` weighted by watts, in g/kWh·W·s: the same closed form, edge by edge."""
+    edges = np.array([edge for span, _ in drawn for edge in span])
+    jumps = np.array([jump for _, watts in drawn for jump in (-watts, watts)])
+    apart_s = np.abs(edges[:, None] - edges[None, :])
+    twice = errors.memory_s * (apart_s + errors.memory_s * np.expm1(-apart_s / errors.memory_s))
+    return errors.std_g_per_kwh * math.sqrt(max(0.0, -float(jumps @ twice @ jumps)) / 2)
 
 
 def bar_g(request: Request, baseline_g: float, error_g: float) -> float:

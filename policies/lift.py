@@ -7,7 +7,8 @@ is asked, so that capacity always holds (INV-07).
 
 from collections.abc import Callable
 
-from lowtide.policies.guard import NOISE, bar_g, doubt_g
+from lowtide.policies.guard import NOISE, bar_g, doubt_between_g
+from lowtide.policies.holding import sell
 from lowtide.policies.offer import Offer
 from lowtide.policies.problem import Choice, Placement, Problem, Request
 from lowtide.policies.timeline import Timeline
@@ -45,7 +46,7 @@ def settle(timeline: Timeline, request: Request, choice: Choice) -> None:
             return
         timeline.give_back(request.running_at, going_on.spans, request.gpus, request.cpus)
         timeline.sell(request.running_at, ((0.0, 0.0),), request.gpus, request.cpus)
-    timeline.sell(placed.site, placed.spans, request.gpus, request.cpus)
+    sell(timeline, request, placed)
 
 
 def choose(problem: Problem, timeline: Timeline, request: Request, rule: Rule) -> Choice:
@@ -85,7 +86,7 @@ def _offer(problem: Problem, timeline: Timeline, request: Request) -> Offer:
 def margin_g(offer: Offer, placed: Placement, against: Placement) -> tuple[float, float, float]:
     """Saving, doubt and bar of one placement against another, in grams."""
     request = offer.request
-    error_g = doubt_g(offer.problem.prices, placed, against, request.power_w)
+    error_g = doubt_between_g(offer.problem.prices, request, placed, against)
     bar = bar_g(request, against.cost_g, error_g)
     if request.running_at is not None:
         bar *= SUSPEND_BAR
@@ -95,7 +96,7 @@ def margin_g(offer: Offer, placed: Placement, against: Placement) -> tuple[float
 def _guarded(offer: Offer, best: Placement, rule: Rule) -> Placement:
     """The rule's wish when it passes the guard, else the best window that does, else the baseline."""
     baseline = offer.baseline
-    if baseline is None or (best.site == baseline.site and best.spans == baseline.spans):
+    if baseline is None or best.course == baseline.course:
         return baseline or best
     saving, _, bar = margin_g(offer, best, baseline)
     if saving > bar:

@@ -20,26 +20,27 @@ class LowestSlots(BaseModel):
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
         """Choose slots for every request; a running job may be suspended for cheaper ones."""
-        return sell_in_order(problem, _cheapest_pieces)
+        return sell_in_order(problem, cheapest_pieces)
 
 
-def _cheapest_pieces(offer: Offer) -> Placement | None:
+def cheapest_pieces(offer: Offer) -> Placement | None:
+    """The rule for one job, in the way that it declares."""
     request = offer.request
     if request.running_at is not None:
         return _stop_now(offer) if request.suspensions_left else None
     if offer.is_guarded or not request.suspensions_left:
         return offer.cheapest()
-    return _cheaper(offer.cheapest(), interrupted(offer))
+    return cheaper(offer.cheapest(), interrupted(offer))
 
 
 def _stop_now(offer: Offer) -> Placement | None:
     """The best plan that pauses a running job now, unless a later pause, or none, is cheaper."""
-    pause = _cheaper(offer.cheapest(), interrupted(offer))
-    later = _cheaper(offer.baseline, interrupted(offer.going_on()))
-    return offer.baseline if pause is None or _cheaper(later, pause) is later else pause
+    pause = cheaper(offer.cheapest(), interrupted(offer))
+    later = cheaper(offer.baseline, interrupted(offer.going_on()))
+    return offer.baseline if pause is None or cheaper(later, pause) is later else pause
 
 
-def _cheaper(first: Placement | None, second: Placement | None) -> Placement | None:
+def cheaper(first: Placement | None, second: Placement | None) -> Placement | None:
     """The one of less cost; of equals the first."""
     if first is None or (second is not None and second.cost_g < first.cost_g):
         return second

@@ -34,6 +34,7 @@ _KEPT = (
     "_fitting",
     "request",
     "room",
+    "mode_room",
     "baseline",
     "first_column",
     "latest_start_s",
@@ -53,6 +54,7 @@ class Offer:
         latest_start_s: as the request's, or sooner.
         must_end_s: as the request's, or sooner.
         is_guarded: whether ``starts`` already holds only windows that pass the guard.
+        mode_room: for each of the request's modes [site, slot], where there is room for it.
 
     """
 
@@ -67,6 +69,7 @@ class Offer:
         "first_column",
         "is_guarded",
         "latest_start_s",
+        "mode_room",
         "must_end_s",
         "request",
         "room",
@@ -80,6 +83,7 @@ class Offer:
         self.first_column = max(self._release_slot, 0 if request.running_at is None else 1)
         self._free_gpus = timeline.free_gpus
         self.room = timeline.has_room(request.gpus, request.cpus)
+        self.mode_room = tuple(timeline.has_room(mode.gpus, mode.cpus) for mode in request.modes)
         if len(request.sites) < len(self.room):
             closed = np.ones(len(self.room), dtype=np.bool_)
             closed[list(request.sites)] = False

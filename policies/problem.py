@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lowtide.policies.timeline import Span, Timeline
 from lowtide.scheduler.model.difference import Difference
+from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.model.units import kwh_per_s
 
 FloatArray = NDArray[np.float64]
@@ -99,6 +100,7 @@ class Request:
         is_due: whether it may not be delayed for carbon; only a joint policy is asked about such jobs.
         importance: how much of its workflow waits for it, relative to the workflow's most important job, in [0, 1];
             0 for a job outside of any workflow: nothing waits for it.
+        modes: the ways in which it can run; empty where it can only run as declared.
 
     """
 
@@ -122,6 +124,12 @@ class Request:
     hold_s: float = 0.0
     is_due: bool = False
     importance: float = 0.0
+    modes: tuple[Mode, ...] = ()
+
+    @property
+    def declared(self) -> Mode:
+        """The way that the job declares: what its work is measured in, and what its baseline runs as."""
+        return Mode(self.gpus, self.cpus, 1.0, self.power_w)
 
     @property
     def length_s(self) -> float:
@@ -131,11 +139,20 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where and when work happens: ``spans`` of (start, end) in seconds after now; NaN grams are unknown."""
+    """Where and when work happens: ``spans`` of (start, end) in seconds after now; NaN grams are unknown.
+
+    ``modes`` has one index into the request's modes per span; empty where all run as declared.
+    """
 
     site: int
     spans: tuple[Span, ...]
     cost_g: float
+    modes: tuple[int, ...] = ()
+
+    @property
+    def course(self) -> tuple[int, tuple[Span, ...], tuple[int, ...]]:
+        """All but the cost: equal courses are the same thing done."""
+        return self.site, self.spans, self.modes
 
     @property
     def start_s(self) -> float:

@@ -84,6 +84,14 @@ def at_site(offer: Offer, site: int, limit: float | None) -> Placement | None:
     return offer.placed(site, _spans(offer, slots, runs, low))
 
 
+def cheapest_runs(slots: Slots, *, keep_first: bool) -> list[Run] | None:
+    """The cheapest stretches that hold the work and keep the bounds; with ``keep_first`` the first slot is in them."""
+    order = _cheapest_first(slots)
+    if keep_first:
+        order = [0, *(i for i in order if i != 0)]
+    return settled(slots, _runs(_enough(slots, order)), keep_first=keep_first)
+
+
 def _usable(offer: Offer, site: int, low: int) -> Slots | None:
     """The slots from ``low`` until the plan must have ended, or None when they cannot hold the work."""
     request, grid = offer.request, offer.problem.grid

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 Span = tuple[float, float]
 """Start and end of a stretch of work, in seconds after now."""
 
+Need = tuple[int, int]
+"""GPUs and CPUs that one stretch holds."""
+
 IntArray = NDArray[np.int64]
 SlotOf = Callable[[float], int]
 
@@ -54,6 +57,32 @@ class Timeline:
             if free_gpus.size and (int(free_gpus.min()) < gpus or int(free_cpus.min()) < cpus):
                 return False
         return True
+
+    def sell_each(self, site: int, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> None:
+        """Take for each span of one job its own need; a slot that two of them touch is sold once, at the higher one."""
+        if len(spans) == 1:  # the usual case, and three times as fast
+            self.sell(site, spans, *needs[0])
+            return
+        gpus, cpus = self._peaks(spans, needs)
+        self.free_gpus[site] -= gpus
+        self.free_cpus[site] -= cpus
+
+    def fits_each(self, site: int, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> bool:
+        """Whether ``sell_each`` would leave no slot that it touches short."""
+        if len(spans) == 1:
+            return self.fits(site, spans, *needs[0])
+        gpus, cpus = self._peaks(spans, needs)
+        short = (self.free_gpus[site] < gpus) | (self.free_cpus[site] < cpus)
+        return not bool((short & ((gpus > 0) | (cpus > 0))).any())
+
+    def _peaks(self, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> tuple[IntArray, IntArray]:
+        """[slot], the most GPUs and CPUs that one of the spans needs."""
+        gpus, cpus = np.zeros((2, self.free_gpus.shape[1]), dtype=np.int64)
+        for (start_s, end_s), need in zip(spans, needs, strict=True):
+            touched = slice(self._slot_at(start_s), self._slots_until(end_s))
+            np.maximum(gpus[touched], need[0], out=gpus[touched])
+            np.maximum(cpus[touched], need[1], out=cpus[touched])
+        return gpus, cpus
 
     def has_room(self, gpus: int, cpus: int) -> NDArray[np.bool_]:
         """[site, slot], whether the slot could take the request."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from lowtide.scheduler.model.job import JobId, Resources, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
+from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.model.plan import GridForecast, JobView, SiteView, Snapshot
 from lowtide.scheduler.model.site import Queue, Site
 
@@ -111,3 +112,8 @@ def a_snapshot(
         forecasts={f.zone: f for f in ([a_forecast(start=now)] if forecasts is None else forecasts)},
         slot_s=slot_s,
     )
+
+
+def some_modes(*ways: tuple[float, float]) -> tuple[Mode, ...]:
+    """(speed, watts) of 1, 2, 3, ... GPUs with a CPU each."""
+    return tuple(Mode(gpus, gpus, speed, power_w) for gpus, (speed, power_w) in enumerate(ways, start=1))

@@ -85,6 +85,7 @@ class Segment(_Shape):
     start: str
     end: str
     gpus: int
+    power_fraction: float = 1.0
 
 
 class Candidate(_Shape):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from lowtide.policies.asap import Asap
+from lowtide.policies.holding import fits, is_done_in_modes, sell
 from lowtide.policies.lift import settle
 from lowtide.policies.problem import EPSILON_S, Choice, Placement, Policy, Problem, Request
 from lowtide.policies.timeline import Timeline
@@ -187,7 +188,7 @@ def _held(problem: Problem, request: Request, choice: Choice) -> Choice:
         (sound,) = _ASAP.plan(replace(problem, requests=(request,)))
         placed = sound.chosen
     if placed is not None:
-        timeline.sell(placed.site, placed.spans, request.gpus, request.cpus)
+        sell(timeline, request, placed)
     return sound
 
 
@@ -198,7 +199,7 @@ def _is_plan_for_running(timeline: Timeline, request: Request, choice: Choice) -
     if placed is baseline:
         return True
     in_time = placed.start_s <= request.latest_start_s + request.switch_s + EPSILON_S
-    return in_time and timeline.fits(placed.site, placed.spans, request.gpus, request.cpus)
+    return in_time and fits(timeline, request, placed)
 
 
 def _sold(problem: Problem, request: Request, choice: Choice) -> Choice:
@@ -228,13 +229,14 @@ def _is_sound(timeline: Timeline, request: Request, choice: Choice) -> bool:
         return False
     if request.running_at is not None:  # it swaps its own capacity, checked without it when it was offered
         return baseline is not None and placed.start_s > 0
-    return timeline.fits(placed.site, placed.spans, request.gpus, request.cpus)
+    return fits(timeline, request, placed)
 
 
 def _is_readable(placed: Placement, request: Request) -> bool:
-    """Whether this is a placement at a site that the job may use, with spans in time."""
+    """Whether this is a placement at a site that the job may use, with spans in time and in modes that it has."""
     try:
         in_time = all(0 <= start_s <= end_s < math.inf for start_s, end_s in placed.spans) and placed.end_s > 0
+        in_time = in_time and is_done_in_modes(request, placed)
     except (AttributeError, IndexError, TypeError, ValueError):
         return False
     return in_time and placed.site in request.sites

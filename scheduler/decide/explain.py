@@ -57,7 +57,14 @@ def decision_to_dict(decision: JobDecision) -> dict[str, object]:
 def candidate_to_dict(candidate: Candidate) -> dict[str, object]:
     """A candidate as a JSON-able dict."""
     segments = [
-        {"site": s.site, "start": _time(s.start), "end": _time(s.end), "gpus": s.gpus} for s in candidate.segments
+        {
+            "site": s.site,
+            "start": _time(s.start),
+            "end": _time(s.end),
+            "gpus": s.gpus,
+            "power_fraction": s.power_fraction,
+        }
+        for s in candidate.segments
     ]
     return {
         "site": candidate.site,

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from lowtide.policies.problem import EPSILON_S
-from lowtide.policies.timeline import Span
+from lowtide.policies.timeline import Need, Span
 from lowtide.scheduler.decide.market import Market
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, JobView, Snapshot
@@ -37,15 +37,15 @@ def _still(view: JobView, decided: JobDecision, snapshot: Snapshot, here: Market
     if view.state in WAITING:
         if any(s.start < snapshot.now - MOMENT and s.end > snapshot.now for s in chosen.segments):
             return None  # its start was missed, so its end would be
-        return _still_waiting(view, decided, spans, chosen.site, here)
+        return _still_waiting(decided, spans, _needs(view, chosen, snapshot), here.index[chosen.site], here)
     if view.state is JobState.RUNNING and view.site == chosen.site:
-        return _still_running(view, decided, spans, here)
+        return _still_running(view, decided, spans, _needs(view, chosen, snapshot), here)
     return None
 
 
-def making_room(view: JobView) -> Reason:
+def making_room(gpus: int, cpus: int) -> Reason:
     """Why a job that should start now waits for others to stop."""
-    return Reason(ReasonCode.MAKING_ROOM, {"gpus": view.resources.gpus, "cpus": view.resources.cpus})
+    return Reason(ReasonCode.MAKING_ROOM, {"gpus": gpus, "cpus": cpus})
 
 
 def _ahead(chosen: Candidate, snapshot: Snapshot) -> tuple[Span, ...]:
@@ -54,32 +54,43 @@ def _ahead(chosen: Candidate, snapshot: Snapshot) -> tuple[Span, ...]:
     return tuple((max(0.0, a.total_seconds()), b.total_seconds()) for a, b in ends)
 
 
+def _needs(view: JobView, chosen: Candidate, snapshot: Snapshot) -> tuple[Need, ...]:
+    """What each stretch ahead holds; CPUs as a mode of that width has them."""
+    return tuple((s.gpus, _cpus(view, s.gpus)) for s in chosen.segments if s.end > snapshot.now)
+
+
+def _cpus(view: JobView, gpus: int) -> int:
+    return max((mode.cpus for mode in view.modes if mode.gpus == gpus), default=view.resources.cpus)
+
+
 def _still_waiting(
-    view: JobView, decided: JobDecision, spans: tuple[Span, ...], site: str, here: Market
+    decided: JobDecision, spans: tuple[Span, ...], needs: tuple[Need, ...], index: int, here: Market
 ) -> JobDecision | None:
-    need, index = view.resources, here.index[site]
-    if not here.timeline.fits(index, spans, need.gpus, need.cpus):
+    if not here.timeline.fits_each(index, spans, needs):
         return None
-    here.timeline.sell(index, spans, need.gpus, need.cpus)
+    here.timeline.sell_each(index, spans, needs)
     if spans[0][0] <= EPSILON_S:
         soon = here.grid.at(here.grid.first_s)
-        if here.takes_now(index, need.gpus, need.cpus):
+        if here.takes_now(index, *needs[0]):
             return replace(decided, action=Action.START, next_review_at=soon)
-        return replace(decided, action=Action.WAIT, reason=making_room(view), next_review_at=soon)
+        return replace(decided, action=Action.WAIT, reason=making_room(*needs[0]), next_review_at=soon)
     return decided if decided.action is Action.WAIT else replace(decided, action=Action.WAIT)
 
 
-def _still_running(view: JobView, decided: JobDecision, spans: tuple[Span, ...], here: Market) -> JobDecision | None:
+def _still_running(
+    view: JobView, decided: JobDecision, spans: tuple[Span, ...], needs: tuple[Need, ...], here: Market
+) -> JobDecision | None:
     """Going on, or pausing as planned; what it holds is narrowed to what it will use."""
     need, index = view.resources, here.index[str(view.site)]
     held = ((0.0, view.remaining_s),)
     here.timeline.give_back(index, held, need.gpus, need.cpus)
-    if not here.timeline.fits(index, spans, need.gpus, need.cpus):
+    pauses = spans[0][0] > EPSILON_S
+    if not here.timeline.fits_each(index, spans, needs):
         here.timeline.sell(index, held, need.gpus, need.cpus)
         return None
-    here.timeline.sell(index, spans, need.gpus, need.cpus)
-    action = Action.SUSPEND if spans[0][0] > EPSILON_S else Action.KEEP
     review = here.grid.at(min(spans[0][1], here.grid.first_s))
+    here.timeline.sell_each(index, spans, needs)
+    action = Action.SUSPEND if pauses else Action.KEEP
     if decided.action is action and decided.next_review_at > here.grid.now:
         return decided
     return replace(decided, action=action, next_review_at=max(review, here.grid.now + timedelta(seconds=1)))

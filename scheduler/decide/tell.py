@@ -1,8 +1,10 @@
 """Turns a policy's choice into a decision with its reason, candidates and what would change it."""
 
+import math
 from datetime import datetime, timedelta
 
 from lowtide.policies.guard import NOISE
+from lowtide.policies.holding import needs, ways
 from lowtide.policies.problem import EPSILON_S, Choice, Placement
 from lowtide.scheduler.decide.keep import making_room
 from lowtide.scheduler.decide.market import Market
@@ -24,9 +26,9 @@ def told(
     """
     action, reason = _verdict(asker, choice, here, snapshot)
     if action is Action.START and choice.chosen is not None:
-        need = asker.view.resources
-        if not here.takes_now(choice.chosen.site, need.gpus, need.cpus):
-            action, reason = Action.WAIT, making_room(asker.view)
+        need = needs(asker.request, choice.chosen)[0]
+        if not here.takes_now(choice.chosen.site, *need):
+            action, reason = Action.WAIT, making_room(*need)
     if failure is not None and action in {Action.START, Action.KEEP}:  # a wait is then for capacity or a time
         reason = Reason(ReasonCode.POLICY_FAILED, {"policy": failure.policy, "error": failure.error})
     baseline, placed = choice.baseline, choice.chosen
@@ -36,7 +38,7 @@ def told(
         job_id=asker.view.job_id,
         action=action,
         reason=reason,
-        next_review_at=_review_at(asker, here),
+        next_review_at=_review_at(asker, placed, here),
         candidates=_candidates(asker, choice, here, snapshot),
         baseline_g=baseline.cost_g if baseline is not None else 0.0,
         saving_g=choice.saving_g if shifted else 0.0,
@@ -59,11 +61,10 @@ def grid_data(snapshot: Snapshot) -> tuple[dict[str, object], ...]:
     return tuple(rows)
 
 
-def _review_at(asker: Asker, here: Market) -> datetime:
-    """The end of the current slot, or the release when that comes first; always after now (INV-04)."""
-    release_s = asker.request.release_s
-    first_s = here.grid.first_s
-    return here.grid.at(release_s if EPSILON_S < release_s < first_s else first_s)
+def _review_at(asker: Asker, placed: Placement | None, here: Market) -> datetime:
+    """The end of the current slot, or the release or the start when that comes first; always after now (INV-04)."""
+    begins_s = (asker.request.release_s, here.grid.first_s if placed is None else placed.start_s)
+    return here.grid.at(min(here.grid.first_s, *(s for s in begins_s if s > EPSILON_S), math.inf))
 
 
 def _verdict(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> tuple[Action, Reason]:
@@ -97,13 +98,12 @@ def _verdict_running(asker: Asker, choice: Choice, here: Market, snapshot: Snaps
 
 
 def _carbon_window(choice: Choice, placed: Placement, here: Market) -> Reason:
+    return Reason(ReasonCode.CARBON_WINDOW, {"start": when(here.grid.at(placed.start_s)), **_saving(choice)})
+
+
+def _saving(choice: Choice) -> dict[str, object]:
     baseline_g = choice.baseline.cost_g if choice.baseline is not None else 0.0
-    facts: dict[str, object] = {
-        "start": when(here.grid.at(placed.start_s)),
-        "saving_g": choice.saving_g,
-        "saving_percent": percent(choice.saving_g, baseline_g),
-    }
-    return Reason(ReasonCode.CARBON_WINDOW, facts)
+    return {"saving_g": choice.saving_g, "saving_percent": percent(choice.saving_g, baseline_g)}
 
 
 def _no_capacity(asker: Asker, here: Market, placed: Placement | None) -> Reason:
@@ -128,6 +128,8 @@ def _why_now(asker: Asker, choice: Choice, here: Market) -> Reason:
     baseline = choice.baseline
     if baseline is not None and not here.prices.may_shift[baseline.site]:
         return Reason(ReasonCode.GRID_DATA_STALE, {"rung": here.rungs[baseline.site].replace("_", " ")})
+    if choice.chosen is not None and choice.chosen.modes:
+        return Reason(ReasonCode.MODES_CHOSEN, _saving(choice))
     if (
         baseline is not None
         and choice.chosen is baseline
@@ -158,8 +160,8 @@ def _candidates(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) 
     seen: set[tuple[object, ...]] = set()
     rows = []
     for placed, note in considered:
-        if placed is not None and (key := (placed.site, placed.spans)) not in seen:
-            seen.add(key)
+        if placed is not None and placed.course not in seen:
+            seen.add(placed.course)
             rows.append(_candidate(placed, note, asker, choice, here, snapshot))
     return tuple(rows)
 
@@ -168,10 +170,12 @@ def _candidate(
     placed: Placement, note: str, asker: Asker, choice: Choice, here: Market, snapshot: Snapshot
 ) -> Candidate:
     site = snapshot.sites[placed.site].site
-    at, gpus = here.grid.at, asker.request.gpus
-    segments = tuple(Segment(site.name, site.gpu_model, at(a), at(b), gpus) for a, b in placed.spans)
-    chosen = choice.chosen
-    is_chosen = chosen is not None and (chosen.site, chosen.spans) == (placed.site, placed.spans)
+    at, modes = here.grid.at, ways(asker.request, placed)
+    segments = tuple(
+        Segment(site.name, site.gpu_model, at(a), at(b), way.gpus, way.power_fraction)
+        for (a, b), way in zip(placed.spans, modes, strict=True)
+    )
+    is_chosen = choice.chosen is not None and choice.chosen.course == placed.course
     return Candidate(segments, placed.cost_g, is_chosen, note)
 
 

@@ -209,6 +209,7 @@ def _request(view: JobView, queue: Queue, snapshot: Snapshot, market: Market, la
         running_at=running_at,
         pinned_s=pinned_s,
         hold_s=0.0 if running_at is None else max(0.0, (_free_at(view, queue, snapshot) - now).total_seconds()),
+        modes=view.modes,
     )
 
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from lowtide.policies.holding import ways
 from lowtide.policies.problem import Choice, Placement, Prices, Request
 from lowtide.scheduler.model.units import kwh_per_s
 
@@ -23,7 +24,8 @@ def break_even_g_per_kwh(prices: Prices, request: Request, choice: Choice, place
     """The mean price of a placement above which it would no longer pass the guard, in g/kWh with PUE."""
     if choice.baseline is None:
         return None
-    energy_kwh = kwh_per_s(request.power_w) * sum(end - start for start, end in placed.spans)
+    drawn = zip(placed.spans, ways(request, placed), strict=True)
+    energy_kwh = sum(kwh_per_s(way.power_w) * (end - start) for (start, end), way in drawn)
     if energy_kwh <= 0 or not prices.priced[placed.site]:
         return None
     return (choice.baseline.cost_g - choice.bar_g) / energy_kwh

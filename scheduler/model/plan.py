@@ -7,6 +7,7 @@ from enum import StrEnum
 from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.job import AttemptId, JobId, Resources, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
+from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.model.reason import Reason
 from lowtide.scheduler.model.site import Queue, Site
 
@@ -78,6 +79,8 @@ class JobView:
     """Whether ``not_before`` is the backoff after a failed attempt and not the job's own begin time."""
     decided: "JobDecision | None" = None
     """What the last plan said; it stands for a job that is not asked about."""
+    modes: tuple[Mode, ...] = ()
+    """The ways in which it can run, as declared among them; empty for a job that can only run as declared."""
 
 
 @dataclass(frozen=True, slots=True)

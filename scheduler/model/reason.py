@@ -27,6 +27,7 @@ class ReasonCode(StrEnum):
     DEADLINE = "deadline"
     PATIENCE = "patience"
     LOW_CARBON_NOW = "low_carbon_now"
+    MODES_CHOSEN = "modes_chosen"
     NO_GAIN = "no_gain"
     GRID_DATA_STALE = "grid_data_stale"
     POLICY_ASAP = "policy_asap"
@@ -83,6 +84,9 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.DEADLINE: "must run now to end by its deadline {deadline}",
     ReasonCode.PATIENCE: "its patience ends; it runs now",
     ReasonCode.LOW_CARBON_NOW: "now is the best window within its patience",
+    ReasonCode.MODES_CHOSEN: (
+        "starts now, as wide and as hard as the grid is clean; saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
+    ),
     ReasonCode.NO_GAIN: "waiting would save {saving_g:.0f} g, not more than the doubt of {doubt_g:.0f} g",
     ReasonCode.GRID_DATA_STALE: "the grid data ({rung}) does not justify a delay",
     ReasonCode.POLICY_ASAP: "its queue runs jobs as soon as possible",

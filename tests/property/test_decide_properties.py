@@ -13,7 +13,8 @@ from lowtide.scheduler.decide.explain import plan_to_json
 from lowtide.scheduler.decide.registry import policy_names
 from lowtide.scheduler.model.job import Urgency
 from lowtide.scheduler.model.lifecycle import JobState
-from lowtide.scheduler.model.plan import Action, GridForecast, JobView, Plan, Snapshot
+from lowtide.scheduler.model.mode import Mode
+from lowtide.scheduler.model.plan import Action, GridForecast, JobView, Plan, Segment, Snapshot
 from lowtide.scheduler.model.reason import ReasonCode
 from lowtide.scheduler.model.site import Queue
 from tests.builders import (
@@ -53,6 +54,12 @@ def forecasts(zone: str, *, noisy: bool = True) -> st.SearchStrategy[GridForecas
     )
 
 
+def some_ways(gpus: int, cpus: int) -> tuple[Mode, ...]:
+    """As declared, twice as wide with little loss, and at a lower power limit."""
+    wide = Mode(2 * gpus, 2 * cpus, 1.9, 610.0)
+    return Mode(gpus, cpus, 1.0, 300.0), wide, Mode(gpus, cpus, 0.9, 220.0, power_fraction=0.6)
+
+
 @st.composite
 def job_views(draw: st.DrawFn, job_id: str, *, waiting: bool = False) -> JobView:
     """Any job that a store could hold."""
@@ -61,10 +68,12 @@ def job_views(draw: st.DrawFn, job_id: str, *, waiting: bool = False) -> JobView
     state = JobState.QUEUED if running is not None else draw(st.sampled_from([JobState.QUEUED, JobState.SUSPENDED]))
     begin = draw(st.sampled_from([None, None, -30, 7, 200]))
     extra: dict[str, object] = {"site": draw(st.sampled_from(SITES))} if running is not None else {}
+    gpus, cpus = draw(st.integers(0, 5)), draw(st.integers(1, 20))
     return a_job_view(
         job_id,
-        gpus=draw(st.integers(0, 5)),
-        cpus=draw(st.integers(1, 20)),
+        gpus=gpus,
+        cpus=cpus,
+        modes=draw(st.sampled_from([(), (), some_ways(gpus, cpus)])),
         hours=hours,
         patience_h=draw(st.floats(-2, 40)),
         running_h=running,
@@ -108,8 +117,14 @@ def held(plan: Plan, snapshot: Snapshot) -> dict[str, list[tuple[datetime, datet
             rows[view.site].append((snapshot.now, end, need.gpus, need.cpus))
         elif decision.chosen is not None:
             for segment in decision.chosen.segments:
-                rows[segment.site].append((segment.start, segment.end, need.gpus, need.cpus))
+                rows[segment.site].append((segment.start, segment.end, *held_by(view, segment)))
     return rows
+
+
+def held_by(view: JobView, segment: Segment) -> tuple[int, int]:
+    """GPUs and CPUs of one stretch."""
+    cpus = next((m.cpus for m in view.modes if m.gpus == segment.gpus), view.resources.cpus)
+    return segment.gpus, cpus
 
 
 @given(snapshots())
@@ -118,12 +133,12 @@ def test_inv_07_the_starts_of_a_plan_fit_what_is_free_now(snapshot: Snapshot) ->
     plan = decide(snapshot)
     for site in snapshot.sites:
         starts = [
-            view.resources
+            held_by(view, d.chosen.segments[0])
             for view, d in zip(snapshot.jobs, plan.decisions, strict=True)
             if d.action is Action.START and d.chosen is not None and d.chosen.site == site.site.name
         ]
-        assert sum(r.gpus for r in starts) + site.used_gpus <= site.site.gpus
-        assert sum(r.cpus for r in starts) + site.used_cpus <= site.site.cpus
+        assert sum(gpus for gpus, _ in starts) + site.used_gpus <= site.site.gpus
+        assert sum(cpus for _, cpus in starts) + site.used_cpus <= site.site.cpus
 
 
 @given(snapshots())
@@ -216,8 +231,10 @@ def test_inv_14_the_same_snapshot_gives_the_same_bytes_in_any_job_order(snapshot
 def test_with_a_constant_intensity_everything_runs_as_soon_as_possible(snapshot: Snapshot, price: int) -> None:
     flat = {z: replace(f, g_per_kwh=(float(price),) * len(f.g_per_kwh)) for z, f in snapshot.forecasts.items()}
     asap = {name: replace(queue, policy="asap") for name, queue in snapshot.queues.items()}
-    ours = decide(replace(snapshot, forecasts=flat))
-    theirs = decide(replace(snapshot, forecasts=flat, queues=asap))
+    # As declared: a mode that needs less energy is worth taking at any price, and holds another share of the site.
+    declared = tuple(replace(view, modes=()) for view in snapshot.jobs)
+    ours = decide(replace(snapshot, forecasts=flat, jobs=declared))
+    theirs = decide(replace(snapshot, forecasts=flat, queues=asap, jobs=declared))
     assert [d.action for d in ours.decisions] == [d.action for d in theirs.decisions]
 
 

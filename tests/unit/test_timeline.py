@@ -63,3 +63,14 @@ def test_a_now_on_an_edge_has_a_whole_first_slot() -> None:
     grid = SlotGrid.covering(NOON, 900.0, 3600.0)
     assert grid.first_s == 900.0
     assert grid.count == 4
+
+
+def test_stretches_of_one_job_hold_their_own_need_and_a_slot_that_two_touch_the_higher_one() -> None:
+    timeline = a_timeline()
+    spans, needs = ((0.0, 1200.0), (1200.0, 2700.0)), ((3, 1), (2, 5))
+    assert timeline.fits_each(0, spans, needs)
+    timeline.sell_each(0, spans, needs)
+    assert timeline.free_gpus[0, :4].tolist() == [1, 1, 2, 4]
+    assert timeline.free_cpus[0, :4].tolist() == [7, 3, 3, 8]
+    assert not timeline.fits_each(0, ((1800.0, 2000.0),), ((3, 1),))
+    assert timeline.fits_each(0, ((1800.0, 2000.0),), ((2, 3),))

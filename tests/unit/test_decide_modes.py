@@ -1,0 +1,134 @@
+"""Jobs that can run in several modes, as decide plans, tells and keeps them."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from lowtide.policies.problem import Choice, Placement, Problem
+from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.decide.explain import decision_to_dict
+from lowtide.scheduler.model.job import Urgency
+from lowtide.scheduler.model.mode import Mode
+from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, JobView, Snapshot
+from lowtide.scheduler.model.reason import ReasonCode
+from tests.builders import NOON, a_dip, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot, some_modes
+
+LINEAR = some_modes((1.0, 300.0), (2.0, 600.0), (3.0, 900.0), (4.0, 1200.0))
+LIMITED = (LINEAR[0], Mode(1, 1, 0.9, 220.0, power_fraction=0.6))
+DIP = a_forecast(a_dip())
+"""High now, low from 16:00 to 20:00."""
+
+
+def queued(*views: JobView, policy: str = "elastic", gpus: int = 8, **changes: object) -> Snapshot:
+    snapshot = a_snapshot(
+        *views, queues=[a_queue(policy=policy)], forecasts=[DIP], sites=[a_site_view(a_site(gpus=gpus))]
+    )
+    return replace(snapshot, **changes)  # type: ignore[arg-type]  # any field of Snapshot
+
+
+def an_elastic(job_id: str = "job-1", *, hours: float = 16.0, **changes: object) -> JobView:
+    return a_job_view(job_id, hours=hours, modes=LINEAR, suspendable=True, **changes)  # type: ignore[arg-type]
+
+
+def chosen(decision: JobDecision) -> Candidate:
+    assert decision.chosen is not None
+    return decision.chosen
+
+
+def test_a_plan_tells_how_wide_each_stretch_is() -> None:
+    (decision,) = decide(queued(an_elastic())).decisions
+    assert decision.reason.code is ReasonCode.CARBON_WINDOW
+    assert {segment.gpus for segment in chosen(decision).segments} == {4}
+    told = decision_to_dict(decision)["candidates"]
+    assert isinstance(told, list)
+    assert next(c for c in told if c["chosen"])["segments"][0]["gpus"] == 4
+
+
+def test_a_plan_tells_how_hard_each_stretch_is() -> None:
+    prices = a_forecast([100.0] * 192)
+    view = a_job_view(hours=4.0, modes=LIMITED)
+    (decision,) = decide(replace(queued(view), forecasts={"GB": prices})).decisions
+    assert [segment.power_fraction for segment in chosen(decision).segments] == [0.6]
+    told = decision_to_dict(decision)["candidates"]
+    assert isinstance(told, list)
+    assert next(c for c in told if c["chosen"])["segments"][0]["power_fraction"] == 0.6
+
+
+def test_what_is_kept_holds_as_much_as_its_modes_do() -> None:
+    first = an_elastic("a")
+    (decision,) = decide(queued(first, gpus=4)).decisions
+    kept = replace(first, decided=decision)
+    plan = decide(queued(kept, an_elastic("b"), gpus=4, asked=frozenset({"b"})))
+    assert plan.decisions[0] is decision
+    theirs = chosen(plan.decisions[1]).segments
+    assert all(s.end <= o.start or o.end <= s.start for s in theirs for o in chosen(decision).segments)
+
+
+def test_what_is_kept_gives_way_where_its_modes_do_not_fit_any_more() -> None:
+    (decision,) = decide(queued(an_elastic("a"))).decisions
+    plan = decide(queued(replace(an_elastic("a"), decided=decision), gpus=2, asked=frozenset()))
+    assert max(segment.gpus for segment in chosen(plan.decisions[0]).segments) <= 2
+
+
+def test_clinical_work_runs_at_once_and_as_it_was_declared() -> None:
+    view = a_job_view(hours=4, modes=(*LINEAR, LIMITED[1]), suspendable=True, urgency=Urgency.CLINICAL)
+    (decision,) = decide(queued(view)).decisions
+    assert decision.action is Action.START
+    assert [(s.gpus, s.power_fraction) for s in chosen(decision).segments] == [(1, 1.0)]
+
+
+class Answering:
+    """Runs in these hours of the day and modes."""
+
+    def __init__(self, spans: tuple[tuple[float, float], ...], modes: tuple[int, ...]) -> None:
+        self.spans, self.modes = tuple((3600 * (a - 12), 3600 * (b - 12)) for a, b in spans), modes
+
+    def plan(self, problem: Problem) -> tuple[Choice, ...]:
+        baseline = Placement(0, ((0.0, problem.requests[0].work_s),), 4800.0)
+        wish = Placement(0, self.spans, 800.0, self.modes)
+        return (Choice(baseline, wish, best=wish),)
+
+
+def test_modes_that_do_the_work_in_time_are_believed() -> None:
+    (decision,) = decide(queued(an_elastic()), find_policy=lambda *_: Answering(((16.0, 20.0),), (3,))).decisions
+    assert decision.action is Action.WAIT
+    assert [segment.gpus for segment in chosen(decision).segments] == [4]
+
+
+def test_inv_07_modes_that_there_is_no_room_for_give_way_to_the_earliest_start() -> None:
+    wide = Answering(((16.0, 20.0),), (3,))
+    (decision,) = decide(queued(an_elastic(), gpus=3), find_policy=lambda *_: wide).decisions
+    assert decision.action is Action.START
+
+
+@pytest.mark.parametrize(
+    ("spans", "modes"),
+    [
+        pytest.param(((16.0, 20.0),), (4,), id="a mode that it does not have"),
+        pytest.param(((16.0, 20.0),), (-1,), id="a mode from the end of the list"),
+        pytest.param(((16.0, 20.0),), (3, 3), id="more modes than spans"),
+        pytest.param(((16.0, 20.0),), (2,), id="too little work"),
+        pytest.param(((16.0, 18.5), (18.0, 20.5)), (3, 3), id="two stretches at once"),
+        pytest.param(((16.0, 20.0),), ("wide",), id="no index"),
+        pytest.param(((16.0, 60.0),), (0,), id="an end after the latest one"),
+    ],
+)
+def test_modes_that_make_no_sense_give_way_to_the_earliest_start(
+    spans: tuple[tuple[float, float], ...], modes: tuple[int, ...]
+) -> None:
+    (decision,) = decide(queued(an_elastic()), find_policy=lambda *_: Answering(spans, modes)).decisions
+    assert decision.action is Action.START
+    assert [segment.gpus for segment in chosen(decision).segments] == [1]
+
+
+def test_a_start_within_the_current_slot_is_when_the_job_is_looked_at_again() -> None:
+    class Late:
+        def plan(self, problem: Problem) -> tuple[Choice, ...]:
+            work_s = problem.requests[0].work_s
+            now, later = Placement(0, ((0.0, work_s),), 2.0), Placement(0, ((300.0, 300.0 + work_s),), 1.0)
+            return (Choice(now, later, best=later, saving_g=1.0),)
+
+    (decision,) = decide(queued(a_job_view(hours=2)), find_policy=lambda *_: Late()).decisions
+    assert decision.action is Action.WAIT
+    assert decision.next_review_at == NOON + timedelta(seconds=300)
