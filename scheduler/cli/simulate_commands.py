@@ -70,6 +70,12 @@ def simulate(
         int | None, typer.Option("--seed", metavar="N", help="Play a sample of the jobs, drawn with replacement.")
     ] = None,
     workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes that play at a time.")] = 1,
+    ray: Annotated[
+        str | None, typer.Option("--ray", metavar="URL", help="Play on a Ray cluster, by the URL of its dashboard.")
+    ] = None,
+    ray_python: Annotated[
+        str, typer.Option("--ray-python", metavar="PATH", help="Python of the cluster's nodes; it needs lowtide.")
+    ] = "python3",
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Also a page: intensity, GPUs at work, waiting times.")
     ] = None,
@@ -96,7 +102,10 @@ def simulate(
     if issues is not None:
         bases = [replace(play, issued=options.issued_of(play, issues, is_raw=as_issued)) for play in bases]
     plays = _crossed(bases, options.caps_of(gpus or []), policy, param or [])
-    results = _results(plays, options.positive("--workers", workers))
+    if ray is None:
+        results = _results(plays, options.positive("--workers", workers))
+    else:
+        results = _results_on_ray(plays, ray, ray_python)
     if html is not None:
         _write(html, plays, results)
     found = [result.report for result in results]
@@ -111,11 +120,23 @@ def _crossed(bases: "list[Play]", caps: list[int | None], policies: list[str], p
 
 def _results(plays: "list[Play]", workers: int) -> "list[Result]":
     from lowtide.scheduler.cli.simulate_sweep import played_here  # noqa: PLC0415 - as above
+
+    return played_here(_checked(plays), workers)
+
+
+def _results_on_ray(plays: "list[Play]", address: str, python: str) -> "list[Result]":
+    from lowtide.scheduler.cli.simulate_ray import played_on_ray  # noqa: PLC0415 - as above
+
+    return played_on_ray(_checked(plays), address, python)
+
+
+def _checked(plays: "list[Play]") -> "list[Play]":
+    """Before the first is played: a mistake in the last must not cost the others."""
     from lowtide.scheduler.simulate.play import check  # noqa: PLC0415 - as above
 
     for play in plays:
-        check(play)  # before the first is played: a mistake in the last must not cost the others
-    return played_here(plays, workers)
+        check(play)
+    return plays
 
 
 def _write(path: Path, plays: "list[Play]", results: "list[Result]") -> None:
