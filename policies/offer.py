@@ -53,6 +53,7 @@ class Offer:
         first: when set, the start slot that the rule must keep (a promise made earlier).
         latest_start_s: as the request's, or sooner.
         must_end_s: as the request's, or sooner.
+        goes_on: whether this is what a running job can have if it goes on in the current slot.
         is_guarded: whether ``starts`` already holds only windows that pass the guard.
         mode_room: for each of the request's modes [site, slot], where there is room for it.
 
@@ -67,6 +68,7 @@ class Offer:
         "baseline",
         "first",
         "first_column",
+        "goes_on",
         "is_guarded",
         "latest_start_s",
         "mode_room",
@@ -91,7 +93,7 @@ class Offer:
         self._fitting: BoolArray | None = None
         self._cost: FloatArray | None = None
         self.first: int | None = None
-        self.is_guarded = False
+        self.is_guarded = self.goes_on = False
         self.baseline = self._going_on() if request.running_at is not None else self._earliest()
 
     @property
@@ -188,6 +190,7 @@ class Offer:
         other = self._copy()
         other.request = replace(self.request, running_at=None, resume_s=0.0)
         other.first = other.first_column = 0
+        other.goes_on = True
         return other
 
     def guarded(self) -> "Offer":
@@ -201,7 +204,7 @@ class Offer:
         other = Offer.__new__(Offer)
         for name in _KEPT:
             setattr(other, name, getattr(self, name))
-        other._cost, other.first, other.is_guarded = None, None, False  # noqa: SLF001 - our own copy
+        other._cost, other.first, other.is_guarded, other.goes_on = None, None, False, False  # noqa: SLF001 - our own copy
         return other
 
     def is_free(self, placed: Placement | None) -> bool:

@@ -129,7 +129,8 @@ def _as_taken(offer: Offer, taken: _Taken, low: int) -> Placement | None:
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
         spans.append((offer.start_s(low + begin), grid.start_s(low + end)))
     spans = _trimmed(spans, taken, begins.tolist(), ends.tolist())
-    if len(spans) > 1 and min(end - start for start, end in spans) < request.min_run_s - EPSILON_S:
+    begun = spans[1:] if offer.goes_on else spans  # a stretch that goes on began before
+    if len(spans) > 1 and min(end - start for start, end in begun) < request.min_run_s - EPSILON_S:
         return None
     return offer.placed(taken.site, tuple(spans))
 
