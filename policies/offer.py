@@ -119,6 +119,11 @@ class Offer:
         start_s = self.start_s(slot)
         return self.placed(site, ((start_s, start_s + self.request.length_s),))
 
+    def last_column(self, site: int) -> int:
+        """The exclusive last slot that ends in time and within a site's forecast."""
+        grid = self._problem.grid
+        return min(grid.slot_at(min(self.must_end_s, self._problem.prices.known_until(site))), grid.count)
+
     def open_sites(self) -> BoolArray:
         """[site], where a shift may be counted: comparable grams, and a baseline within the forecast."""
         if self.baseline is None:

@@ -4,14 +4,18 @@ Where switching costs nothing and the stretches keep the bounds this is the answ
 answer can cost, and only the sites that could still win are settled one by one (``slots.py``).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from lowtide.policies.guard import NOISE
 from lowtide.policies.offer import Offer
-from lowtide.policies.problem import EPSILON_S, FloatArray, IntArray, Placement
+from lowtide.policies.problem import EPSILON_S, FloatArray, IntArray, Placement, Ranked
 from lowtide.policies.slots import at_site
+
+MOST_SETTLED = 2
+"""At so many sites stretches that break a bound are mended; it takes long, and the third best site seldom wins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +30,15 @@ class _Taken:
 
 
 def earliest_pieces(offer: Offer) -> Placement | None:
-    """The placement in one or more stretches that ends first over the open sites; None when none ends in time."""
+    """The placement in one or more stretches that ends first over its sites; None when none ends in time."""
     low = offer.first_column if offer.first is None else offer.first
-    taken = _taken(offer, list(offer.request.sites), low, offer.problem.prices.by_time)
-    found = [placed for one in taken if (placed := _as_taken(offer, one, low)) is not None]
+    found = []
+    for site in offer.request.sites:
+        high = offer.problem.grid.slot_at(offer.must_end_s)
+        taken = _taken(offer, site, low, offer.problem.prices.in_time(low, high))
+        placed = None if taken is None else _as_taken(offer, taken, low)
+        if placed is not None:
+            found.append(placed)
     return min(found, key=lambda placed: placed.end_s, default=None)
 
 
@@ -54,40 +63,49 @@ def less(first: Placement | None, second: Placement | None) -> Placement | None:
 def _cheapest(offer: Offer) -> tuple[Placement | None, bool]:
     """The cheapest stretches, and whether nothing at all can cost less."""
     low = offer.first_column if offer.first is None else offer.first
-    open_sites = offer.open_sites()
-    sites = [site for site in offer.request.sites if open_sites[site]]
-    if not sites:
-        return None, False
-    best, is_least = None, False
-    for taken in sorted(_taken(offer, sites, low, offer.problem.prices.by_price), key=lambda one: one.least):
-        if best is not None and taken.least * offer.g_per_price >= best.cost_g * (1 - NOISE):
+    best, is_least, settled = None, False, 0
+    for least, site, ranked in _hopeful(offer, low):
+        if best is not None and least * offer.g_per_price >= best.cost_g * (1 - NOISE):
             break
+        taken = _taken(offer, site, low, ranked)
+        if taken is None or (best is not None and taken.least * offer.g_per_price >= best.cost_g * (1 - NOISE)):
+            continue
         placed = _as_taken(offer, taken, low)
         is_as_taken = placed is not None
-        placed = placed or at_site(offer, taken.site, None)
+        if placed is None and settled < MOST_SETTLED:
+            settled += 1
+            placed = at_site(offer, site, None)
         if placed is not None and (best is None or placed.cost_g < best.cost_g):
             best, is_least = placed, is_as_taken
     return best, is_least
 
 
-def _taken(offer: Offer, sites: list[int], low: int, order: IntArray) -> list[_Taken]:
-    """The first slots by ``order`` [site, rank] of each site that has enough; those to be held come before."""
-    grid, prices = offer.problem.grid, offer.problem.prices
-    highs = [min(grid.slot_at(min(offer.must_end_s, prices.known_until_s[site])), grid.count) for site in sites]
-    hold, need_s = _hold_slots(offer), offer.request.length_s - EPSILON_S
+def _hopeful(offer: Offer, low: int) -> list[tuple[float, int, Ranked]]:
+    """The open sites with the least that the job could cost there if all slots had room, cheapest first."""
+    prices, need_s, open_sites = offer.problem.prices, offer.request.length_s, offer.open_sites()
     found = []
-    for site, high in zip(sites, highs, strict=True):
-        if high - low < 1 or (hold and not offer.room[site, low : low + hold].all()):
-            continue
-        slots = order[site]
-        slots = slots[offer.room[site].take(slots) & (slots >= low + hold) & (slots < high)]
-        if hold:
-            slots = np.concatenate((np.arange(low, low + hold), slots))
-        have_s = _have_s(slots, low, offer)
-        count = int(have_s.searchsorted(need_s)) + 1
-        if count <= len(slots):
-            found.append(_of_site(site, slots[:count], float(have_s[count - 1]), offer, low))
-    return found
+    for place, site in enumerate(offer.request.sites):
+        if open_sites[site]:
+            ranked = prices.ranked(site, low, offer.last_column(site))
+            least = ranked.least(need_s)
+            if least < math.inf:
+                found.append((least, place, site, ranked))
+    return [(least, site, ranked) for least, _, site, ranked in sorted(found, key=lambda one: one[:2])]
+
+
+def _taken(offer: Offer, site: int, low: int, ranked: Ranked) -> _Taken | None:
+    """The first slots in a site's ranking that have room and hold the work; those to be held come before."""
+    room, hold = offer.room[site], _hold_slots(offer)
+    slots = ranked.slots[room.take(ranked.slots)]
+    if hold:
+        if not room[low : low + hold].all():
+            return None
+        slots = np.concatenate((np.arange(low, low + hold), slots[slots >= low + hold]))
+    have_s = _have_s(slots, low, offer)
+    count = int(have_s.searchsorted(offer.request.length_s - EPSILON_S)) + 1
+    if count > len(slots):
+        return None
+    return _of_site(site, slots[:count], float(have_s[count - 1]), offer, low)
 
 
 def _have_s(slots: IntArray, low: int, offer: Offer) -> FloatArray:

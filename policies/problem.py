@@ -203,10 +203,11 @@ class Prices:
     """
 
     __slots__ = (
-        "_by_price",
         "_edges",
         "_error_rows",
+        "_known_until",
         "_price_rows",
+        "_ranked",
         "differences",
         "error_g_per_kwh",
         "error_sum",
@@ -244,19 +245,26 @@ class Prices:
         self._error_rows = (self.error_sum.tolist(), self.error_g_per_kwh.tolist())
         self.is_certain = not self.error_g_per_kwh.any()
         self._edges: list[float] = grid.edges_s.tolist()
-        self._by_price: IntArray | None = None
+        self._known_until: list[float] = known_until_s.tolist()
+        self._ranked: dict[tuple[int, int, int], Ranked] = {}
 
-    @property
-    def by_price(self) -> IntArray:
-        """[site, rank], slots from the cheapest on; of equals the earlier first."""
-        if self._by_price is None:
-            self._by_price = self.price_g_per_kwh[:, :-1].argsort(axis=1, kind="stable")
-        return self._by_price
+    def known_until(self, site: int) -> float:
+        """The end of what a site's forecast covers, in seconds after now."""
+        return self._known_until[site]
 
-    @property
-    def by_time(self) -> IntArray:
-        """[site, rank], slots from the earliest on."""
-        return np.broadcast_to(np.arange(self.grid.count), (len(self.groups), self.grid.count))
+    def ranked(self, site: int, low: int, high: int) -> "Ranked":
+        """A site's slots in [low, high) from the cheapest on; of equals the earlier first."""
+        found = self._ranked.get((site, low, high))
+        if found is None:
+            row = self.price_g_per_kwh[site, low:high]
+            slots = row.argsort(kind="stable")
+            found = self._ranked[site, low, high] = Ranked(slots + low, self.grid.slot_s, row[slots])
+        return found
+
+    def in_time(self, low: int, high: int) -> "Ranked":
+        """Slots in [low, high) from the earliest on, at no price."""
+        slots = np.arange(low, min(high, self.grid.count))
+        return Ranked(slots, self.grid.slot_s, np.zeros(len(slots)))
 
     def price_over(self, site: int, spans: tuple[Span, ...]) -> float:
         """The integral of the price over spans, in g/kWh·s."""
@@ -286,6 +294,34 @@ class Prices:
                 slot = min(slot_at(start_s), last)
                 total -= sums[slot] + (start_s - edges[slot]) * row[slot]
         return total
+
+
+class Ranked:
+    """Slots in an order of merit, and the least that work in them costs if all of them had room.
+
+    Attributes:
+        slots: slot numbers, best first.
+
+    """
+
+    __slots__ = ("_price", "_slot_s", "_until", "slots")
+
+    def __init__(self, slots: IntArray, slot_s: float, price: FloatArray) -> None:
+        """Take slots with their prices in g/kWh in the same order."""
+        self.slots, self._slot_s = slots, slot_s
+        self._price: list[float] = price.tolist()
+        self._until: list[float] = [0.0, *(np.cumsum(price) * slot_s).tolist()]
+
+    def least(self, need_s: float) -> float:
+        """The price integral in g/kWh·s of so much work in the best slots; infinite where they are too few."""
+        whole = int((need_s + EPSILON_S) // self._slot_s)
+        if whole >= len(self._price):
+            return (
+                self._until[-1]
+                if need_s <= whole * self._slot_s + EPSILON_S and whole == len(self._price)
+                else math.inf
+            )
+        return self._until[whole] + max(0.0, need_s - whole * self._slot_s) * self._price[whole]
 
 
 def _with_integral(values: FloatArray, widths_s: FloatArray) -> tuple[FloatArray, FloatArray]:

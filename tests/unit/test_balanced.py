@@ -17,7 +17,7 @@ DIRTY_NOW = a_dip()
 
 
 def in_balance(*jobs: JobView, prices: Sequence[float] = (200.0,) * 192, gpus: int = 4, **changes: object) -> Snapshot:
-    queue = a_queue(policy="balanced", switch_cost_s=0.0, min_savings=0.0, deadline_margin=0.0, **changes)
+    queue = a_queue(policy="balanced", switch_cost_s=0.0, min_savings=0.0, deadline_margin=0.0, **changes)  # type: ignore[arg-type]  # any field of Queue
     used = sum(job.resources.gpus for job in jobs if job.site)
     site = a_site_view(a_site(gpus=gpus), used_gpus=used, used_cpus=sum(job.resources.cpus for job in jobs if job.site))
     clinical = a_queue("clinical", policy="asap", urgency=Urgency.CLINICAL)
