@@ -7,7 +7,8 @@ takes the cheapest slots that are left at any site. That makes it joint:
 - Of the capacity ahead a share stays free for work that is yet to be submitted, or else all that could wait would
   wait for the same clean hours, and what comes in between would be late. It grows with the distance:
   ``reserve`` · inflow · (1 - exp(-t / ``reserve_memory_h``)).
-- The fuller the time until a job's end, the sooner it is to end: ``haste`` · fill³ of its slack is not used.
+- Jobs are planned to end before their time, by ``margin_h`` where the load nears capacity, by less where it does not:
+  what comes in between then finds somebody who can still move.
 - A job that comes out late is served again as one that is due, among the running ones in order of slack: those with
   more of it make room.
 
@@ -16,7 +17,7 @@ With constant prices nothing moves: it is ``asap``. Its distance from the optimu
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,16 +37,8 @@ ROUNDS = 3
 CALM_ROUNDS = 1
 """For so many of these late jobs still choose what emits least; after that, what ends first."""
 
-FILL_POWER = 3
-"""Queues grow without bound as the load nears capacity, and hardly at all before: haste rises as steeply."""
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What is kept free for work to come: ``spare_gpus`` [site, slot], None where nothing is known; and haste."""
-
-    spare_gpus: FloatArray | None
-    haste: float
+FULL_LOAD = 0.95
+"""From here on all of the margin is kept."""
 
 
 class Balanced(BaseModel):
@@ -54,7 +47,7 @@ class Balanced(BaseModel):
     Attributes:
         reserve: share of the usual inflow of work that finds room at any time ahead, in [0, 1].
         reserve_memory_h: hours ahead after which two thirds of that share are kept free, in (0, 168].
-        haste: share of a job's slack that is left unused where all capacity until its end is taken, in [0, 1].
+        margin_h: hours before the end of a job's time by which it is planned to end, at full load, in [0, 24].
 
     """
 
@@ -62,7 +55,7 @@ class Balanced(BaseModel):
 
     reserve: float = Field(default=0.35, ge=0.0, le=1.0)
     reserve_memory_h: float = Field(default=8.0, gt=0.0, le=168.0)
-    haste: float = Field(default=1.0, ge=0.0, le=1.0)
+    margin_h: float = Field(default=1.2, ge=0.0, le=24.0)
 
     @property
     def is_joint(self) -> bool:
@@ -71,20 +64,21 @@ class Balanced(BaseModel):
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
         """Choose for every request; the plan of the round in which the least time is late."""
-        asked = replace(problem, requests=tuple(_nearly_done(r, problem.grid.slot_s) for r in problem.requests))
+        margin_s = self.margin_h * S_PER_H * _pressure(problem)
+        asked = replace(problem, requests=tuple(_asked(r, problem.grid.slot_s, margin_s) for r in problem.requests))
         due = frozenset(i for i, request in enumerate(asked.requests) if request.is_due)
-        room = Room(self._spare(problem), self.haste)
-        best = last = _Round(asked, room, due)
+        spare_gpus = self._spare_gpus(problem)
+        best = last = _Round(asked, spare_gpus, due)
         for i in range(ROUNDS):
             if not last.late:
                 break
             due |= last.late.keys()
-            last = _Round(asked, room, due, is_calm=i < CALM_ROUNDS)
+            last = _Round(asked, spare_gpus, due, is_calm=i < CALM_ROUNDS)
             if sum(last.late.values()) < sum(best.late.values()):
                 best = last
         return tuple(best.choices[i] for i in range(len(asked.requests)))
 
-    def _spare(self, problem: Problem) -> FloatArray | None:
+    def _spare_gpus(self, problem: Problem) -> FloatArray | None:
         """[site, slot], GPUs that stay free for work to come; None where nothing is known of it."""
         if not any(problem.inflow_gpus) or not self.reserve:
             return None
@@ -94,11 +88,19 @@ class Balanced(BaseModel):
         return spare
 
 
-def _nearly_done(request: Request, slot_s: float) -> Request:
-    """A running job that ends within a slot is not worth stopping."""
-    if request.running_at is None or request.work_s > slot_s:
-        return request
-    return replace(request, hold_s=request.work_s)
+def _pressure(problem: Problem) -> float:
+    """How a queue grows with the usual load, load / (1 - load), relative to ``FULL_LOAD``; in [0, 1]."""
+    capacity = float(problem.timeline.free_gpus[:, -1].sum())
+    load = min(FULL_LOAD, sum(problem.inflow_gpus) / max(1.0, capacity))
+    return load / (1 - load) * (1 - FULL_LOAD) / FULL_LOAD
+
+
+def _asked(request: Request, slot_s: float, margin_s: float) -> Request:
+    """A request with less time, half of its slack at most; a running job that ends within a slot is not stopped."""
+    by_s = min(margin_s, max(0.0, request.latest_start_s - request.release_s) / 2)
+    hold_s = request.hold_s if request.running_at is None or request.work_s > slot_s else request.work_s
+    latest_s, end_s = request.latest_start_s - by_s, request.must_end_s - by_s
+    return replace(request, latest_start_s=latest_s, must_end_s=end_s, hold_s=hold_s)
 
 
 def _late_s(choice: Choice, request: Request) -> float:
@@ -149,11 +151,12 @@ class _Round:
 
     """
 
-    def __init__(self, problem: Problem, room: Room, due: frozenset[int], *, is_calm: bool = True) -> None:
+    def __init__(
+        self, problem: Problem, spare_gpus: FloatArray | None, due: frozenset[int], *, is_calm: bool = True
+    ) -> None:
         """Serve everybody; in a round that is not calm the due take what ends first."""
-        self._problem, self._room, self._is_calm = problem, room, is_calm
+        self._problem, self._spare_gpus, self._is_calm = problem, spare_gpus, is_calm
         self._timeline, self._undisturbed = problem.timeline.copy(), problem.timeline.copy()
-        self._capacity = problem.timeline.free_gpus[:, -1]
         self.choices: dict[int, Choice] = {}
         self.late: dict[int, float] = {}
         requests = problem.requests
@@ -213,21 +216,10 @@ class _Round:
         return Choice(offer.baseline, offer.baseline)
 
     def _eased(self, offer: Offer) -> Iterator[Offer]:
-        """The offer less some capacity and some time for work to come; then less the time alone; then all of it."""
-        if self._room.spare_gpus is not None:
-            slack_s = max(0.0, offer.latest_start_s - offer.request.release_s)
-            sooner = offer.sooner(self._room.haste * self._fill(offer) ** FILL_POWER * slack_s)
-            yield sooner.sparing(self._room.spare_gpus)
-            yield sooner
+        """The offer less some capacity for work to come, then all of it."""
+        if self._spare_gpus is not None:
+            yield offer.sparing(self._spare_gpus)
         yield offer
-
-    def _fill(self, offer: Offer) -> float:
-        """How much of the capacity that a job could use in time is taken, in [0, 1]."""
-        sites, grid = list(offer.request.sites), self._problem.grid
-        count = max(1, min(grid.slot_at(offer.must_end_s), grid.count))
-        all_gpus = float(self._capacity[sites].sum()) * count
-        free_gpus = float(np.maximum(self._timeline.free_gpus[sites, :count], 0).sum())
-        return 1.0 - min(1.0, free_gpus / max(1.0, all_gpus))
 
     def _going_on(self, request: Request) -> Choice:
         """Going on as it is, unless a pause emits less or somebody more urgent needs the place."""
