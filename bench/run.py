@@ -1,6 +1,6 @@
 """Measure what a user feels; every figure comes from this run, with its baseline beside it.
 
-    python bench/run.py [submit start latency memory grid hung forecast issued elastic]
+    python bench/run.py [submit start latency memory grid hung forecast issued elastic planner]
 
 submit   durable submissions per second through the API, and latency at 300 per second
 start    cold start of the daemon, and the round trip of `lowtide status`
@@ -10,6 +10,7 @@ grid     refresh of 200 zones from a vendor that answers 50 ms late; 1,000 waite
 hung     latency of a plan while the grid's vendor hangs, against a vendor that answers
 forecast the saving that plans capture on recorded days, against the raw forecast and perfect foresight
 issued   what policies capture of perfect foresight's saving when a trace is planned by forecasts as issued
+planner  seconds of one plan, and of one more job, by jobs, sites and slots
 elastic  emissions of elastic plans on measured profiles, against the linear program and the published greedy rule
 """
 
@@ -34,6 +35,7 @@ from bench.elastic import bench_elastic
 from bench.forecast import bench_forecast
 from bench.grid import bench_grid
 from bench.issued import bench_issued
+from bench.planner import bench_planner
 from lowtide.connectors.cluster.local_ray import LocalRay
 from tests.contract.grid_server import Reply, a_vendor, neso_like
 from tests.daemons import RealDaemon, until
@@ -272,6 +274,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "forecast": lambda folder: bench_forecast(folder, row),
     "issued": lambda folder: bench_issued(folder, row),
     "elastic": lambda folder: bench_elastic(folder, row),
+    "planner": lambda folder: bench_planner(folder, row),
 }
 
 

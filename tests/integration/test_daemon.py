@@ -174,7 +174,7 @@ def test_a_misspelt_policy_is_refused_at_the_start_with_its_queue(tmp_path: Path
     assert daemon.process is not None
     assert daemon.process.wait(20) == 2
     told = (daemon.data_dir / "out.log").read_text()
-    assert "queue 'night': There is no policy 'lowest_windw'; known policies: asap, elastic, lowest_slots, " in told
+    assert "queue 'night': There is no policy 'lowest_windw'; known policies: asap, balanced, " in told
 
 
 def test_a_cluster_that_does_not_answer_keeps_jobs_waiting_with_the_reason(tmp_path: Path) -> None:
