@@ -160,7 +160,7 @@ class _Fleet(Collector):
         policy = GaugeMetricFamily(
             "lowtide_policy_info", "Policies in use and their mode, value is always 1.", labels=["policy", "mode"]
         )
-        for name in sorted({q.policy for q in self._daemon.settings.queues}):
+        for name in sorted({q.policy for q in self._daemon.policy_sets.queues}):
             policy.add_metric([name, "enforce"], 1)
         yield policy
         yield GaugeMetricFamily("lowtide_leader", "Whether this daemon is the leader (1) or a follower (0).", value=1)

@@ -20,6 +20,7 @@ from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.lookup import Parts
 from lowtide.scheduler.control.loop import Loop
 from lowtide.scheduler.control.observe import Observer
+from lowtide.scheduler.control.policy_sets import PolicySets
 from lowtide.scheduler.control.recall import recall
 from lowtide.scheduler.control.reconcile import reconcile
 from lowtide.scheduler.control.service import Service
@@ -82,6 +83,9 @@ class Daemon:
         )
         self.settlement = settling.Settlement({name: runtime.site for name, runtime in self.sites.items()})
         self.observer = Observer(settings)
+        self.policy_sets = PolicySets(settings.queues)
+        self.policy_sets.resume(self.database)
+        self.observer.decide_by(self.policy_sets.queues)
         self.background = Background()
         self.driver = Driver(
             self.writer,
@@ -113,6 +117,7 @@ class Daemon:
             sites=self.sites,
             clock=clock,
             background=self.background,
+            policy_sets=self.policy_sets,
         )
         self.service = Service(parts, url=url, shutdown=shutdown, waits_for=self.waits_for)
         self._unseen = set(self.sites)
