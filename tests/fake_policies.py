@@ -15,6 +15,8 @@ class FakePolicies:
 
     def forget_policies(self) -> None:
         self.revisions: list[Json] = []
+        self.shadows: list[Json] = []
+        self.is_shadowed = False
         self.queues_now: tuple[QueueSettings, ...] = DEFAULT_QUEUES
 
     async def policy(self) -> Json:
@@ -48,6 +50,28 @@ class FakePolicies:
 
     async def policy_history(self) -> list[Json]:
         return self.revisions[::-1]
+
+    async def shadow(self) -> Json:
+        jobs = [
+            {"job_id": "mri-1", "active_g": 80.0, "shadow_g": 60.0, "saving_g": 20.0}
+            | {"at": AT, "active_start_at": AT, "shadow_start_at": "2026-03-02T15:00:00Z"}
+        ]
+        known: Json = dict.fromkeys(("revision", "at", "actor", "why", "text", "trouble", "waiting", "would_start"))
+        sums: Json = {"jobs": 0, "active_g": 0.0, "shadow_g": 0.0, "saving_g": 0.0, "comparisons": []}
+        if self.shadows:
+            known |= self.shadows[-1] | {"waiting": 3, "would_start": 1}
+            sums = {"jobs": 1, "active_g": 80.0, "shadow_g": 60.0, "saving_g": 20.0, "comparisons": jobs}
+        return {"is_running": self.is_shadowed, **known, **sums}
+
+    async def cast_shadow(self, text: str, *, actor: str, why: str | None) -> Json:
+        parsed(text)
+        self.shadows.append({"revision": 1, "at": AT, "actor": actor, "why": why, "text": text})
+        self.is_shadowed = True
+        return await self.shadow()
+
+    async def end_shadow(self, *, actor: str, why: str | None) -> Json:  # noqa: ARG002 - the service's own words
+        self.is_shadowed = False
+        return await self.shadow()
 
     async def _put(self, text: str, actor: str, why: str | None, copy_of: int | None) -> Json:
         changed = await self.policy_changes(text)

@@ -31,6 +31,48 @@ class PolicyOrder(BaseModel):
     why: Why = None
 
 
+class ShadowEnd(BaseModel):
+    """The end of a shadow."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    why: Why = None
+
+
+class ShadowComparison(BaseModel):
+    """One job as both sets first planned it."""
+
+    job_id: str
+    active_g: float
+    shadow_g: float
+    saving_g: float
+    at: str
+    active_start_at: str
+    shadow_start_at: str
+
+
+class ShadowTold(BaseModel):
+    """The set that is or was last in the shadow: sums over all jobs compared, and the last hundred of these.
+
+    ``would_start`` of ``waiting`` jobs it would start by the newest snapshot; null before the first.
+    """
+
+    is_running: bool
+    revision: int | None
+    at: str | None
+    actor: str | None
+    why: str | None
+    text: str | None
+    trouble: str | None
+    waiting: int | None
+    would_start: int | None
+    jobs: int
+    active_g: float
+    shadow_g: float
+    saving_g: float
+    comparisons: list[ShadowComparison]
+
+
 class RollBack(BaseModel):
     """Which revision to go back to: null is the one before the present, 0 the settings alone."""
 
@@ -83,6 +125,7 @@ def router(daemon: Daemon) -> APIRouter:
     routes = APIRouter(default_response_class=Response)
     _looks(routes, daemon)
     _orders(routes, daemon)
+    _shadow(routes, daemon)
     return routes
 
 
@@ -135,6 +178,37 @@ def _orders(routes: APIRouter, daemon: Daemon) -> None:
         """Put an earlier revision in force again, as a new one."""
         order = await read_body(request, RollBack, WHAT)
         return answer(await service.roll_back_policy(order.revision, actor=actor(request), why=order.why))
+
+
+def _shadow(routes: APIRouter, daemon: Daemon) -> None:
+    service = daemon.service
+
+    @routes.get("/v1/policy/shadow", tags=["policy"], responses={200: {"model": ShadowTold}, **PROBLEMS})
+    async def read_shadow() -> Response:
+        """What a policy set beside the active one would have saved, by the jobs' plans."""
+        return answer(await service.shadow())
+
+    @routes.post(
+        "/v1/policy/shadow",
+        tags=["policy"],
+        responses={200: {"model": ShadowTold}, **PROBLEMS},
+        openapi_extra=_body(PolicyOrder),
+    )
+    async def cast_shadow(request: Request) -> Response:
+        """Let a policy set decide beside the active one; nothing that it decides is carried out."""
+        order = await read_body(request, PolicyOrder, WHAT)
+        return answer(await service.cast_shadow(order.text, actor=actor(request), why=order.why))
+
+    @routes.post(
+        "/v1/policy/shadow/stop",
+        tags=["policy"],
+        responses={200: {"model": ShadowTold}, **PROBLEMS},
+        openapi_extra=_body(ShadowEnd),
+    )
+    async def end_shadow(request: Request) -> Response:
+        """Let nothing decide in the shadow; what was compared is kept."""
+        order = await read_body(request, ShadowEnd, WHAT)
+        return answer(await service.end_shadow(actor=actor(request), why=order.why))
 
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:

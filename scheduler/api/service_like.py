@@ -95,6 +95,15 @@ class ServiceLike(Protocol):
     async def policy_history(self) -> list[Json]:
         """Every revision, newest first."""
 
+    async def shadow(self) -> Json:
+        """The set that is or was last in the shadow, and what it would have saved."""
+
+    async def cast_shadow(self, text: str, *, actor: str, why: str | None) -> Json:
+        """Let a set decide in the shadow from the next plan on."""
+
+    async def end_shadow(self, *, actor: str, why: str | None) -> Json:
+        """Let nothing decide in the shadow."""
+
     async def report(self, job_ids: list[str] | None) -> Json:
         """Receipts of several jobs and their sum."""
 

@@ -117,6 +117,33 @@ def rollback(
     _show_applied(output, target(ctx).connect().post("/v1/policy/rollback", order))
 
 
+@policy.command(cls=quick.Command)
+def shadow(
+    ctx: typer.Context,
+    *,
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="The set to put in the shadow; without one nothing changes.")
+    ] = None,
+    stop: Annotated[bool, typer.Option("--stop", help="Let nothing decide in the shadow.")] = False,
+    why: Why = None,
+    output: Output = "table",
+) -> None:
+    """Let a policy set decide beside the active one, carry nothing out, and show what it would have saved."""
+    from lowtide.scheduler.cli.shadow_view import shadow_text  # noqa: PLC0415 - status does not need it
+
+    check_format(output)
+    if stop and file is not None:
+        raise BadInput("--stop ends the shadow, and a file begins one.", fix="Give one of them.")
+    server = target(ctx).connect()
+    if stop:
+        found = server.post("/v1/policy/shadow/stop", {"why": why})
+    elif file is not None:
+        found = server.post("/v1/policy/shadow", {"text": _text(file), "why": why})
+    else:
+        found = server.get("/v1/policy/shadow")
+    show(output, found, human=lambda: shadow_text(found), rows=lambda: found["comparisons"])
+
+
 def _show_applied(output: str, found: Json) -> None:
     def human() -> str:
         return f"In force from the next plan on: {found['sentence']}.\n{_changes_text(found['changes'])}"
@@ -174,6 +201,8 @@ def _history_text(found: Sequence[Json]) -> str:
 
 
 def _what(one: Json) -> str:
+    if one["mode"] == "shadow":
+        return "in the shadow" if one["text"] else "shadow ended"
     if one["copy_of"] is not None:
         return f"rolled back to {one['copy_of']}"
     return "applied"

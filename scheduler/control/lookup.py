@@ -11,6 +11,7 @@ from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.loop import Loop
 from lowtide.scheduler.control.observe import Observer
 from lowtide.scheduler.control.policy_sets import PolicySets
+from lowtide.scheduler.control.shadowing import Shadow
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
 from lowtide.scheduler.decide.explain import explain
@@ -50,6 +51,7 @@ class Parts:
     clock: Clock
     background: Background
     policy_sets: PolicySets
+    shadow: Shadow
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ class Service(Intake, Intervention, Steering):
         live = await self._writer.read(attempts.live)
         sites = [row["site"] for row in live]
         told = await findings(self._settings, self._sites, self._grid, self._clock, sites)
-        return [*told, self._sets.finding()]
+        return [*told, self._sets.finding(), *self._shadow.findings()]
 
     def health(self) -> Json:
         """Whether the daemon is ready, and where it lives."""

@@ -18,7 +18,7 @@ class Steering(Lookup):
     def __init__(self, parts: Parts) -> None:
         """Take the running parts."""
         super().__init__(parts)
-        self._sets, self._observer = parts.policy_sets, parts.observer
+        self._sets, self._observer, self._shadow = parts.policy_sets, parts.observer, parts.shadow
 
     async def policy(self) -> Json:
         """The policy set in force."""
@@ -47,6 +47,47 @@ class Steering(Lookup):
     async def policy_history(self) -> list[Json]:
         """Every revision, newest first."""
         return [_revision_json(row) for row in await self._writer.read(stored.history)]
+
+    async def shadow(self) -> Json:
+        """The set that is or was last in the shadow, and what it would have saved of the jobs compared."""
+
+        def work(connection: Connection) -> tuple[RowMapping | None, RowMapping, list[RowMapping]]:
+            row = stored.last_shadow(connection)
+            number = row["revision"] if row is not None else 0
+            return row, stored.summed(connection, number), stored.compared(connection, number)
+
+        row, sums, rows = await self._writer.read(work)
+        here, last = self._shadow, self._shadow.last
+        return {
+            "is_running": here.row is not None,
+            "revision": row["revision"] if row is not None else None,
+            "at": stamp(row["at"]) if row is not None else None,
+            "actor": row["actor"] if row is not None else None,
+            "why": row["why"] if row is not None else None,
+            "text": row["text"] if row is not None else None,
+            "trouble": here.trouble or None,
+            "waiting": last.waiting if last is not None else None,
+            "would_start": last.would_start if last is not None else None,
+            **sums,
+            "saving_g": sums["active_g"] - sums["shadow_g"],
+            "comparisons": [_comparison_json(one) for one in rows],
+        }
+
+    async def cast_shadow(self, text: str, *, actor: str, why: str | None) -> Json:
+        """Let a set decide in the shadow from the next plan on, in place of any other."""
+        checked, now = await self._checked(text), self._clock.now()
+        row = await self._writer.run(lambda c: stored.append(c, at=now, actor=actor, why=why, text=text, mode="shadow"))
+        self._shadow.cast(row, checked)
+        self._loop.wake("policy")
+        return await self.shadow()
+
+    async def end_shadow(self, *, actor: str, why: str | None) -> Json:
+        """Let nothing decide in the shadow; with nothing there, nothing is written."""
+        if self._shadow.row is not None:
+            now = self._clock.now()
+            await self._writer.run(lambda c: stored.append(c, at=now, actor=actor, why=why, text="", mode="shadow"))
+            self._shadow.end()
+        return await self.shadow()
 
     async def _checked(self, text: str) -> Checked:
         """Off the loop's thread: a large file takes its time, and a policy's package may be imported for it."""
@@ -87,6 +128,12 @@ def _earlier(connection: Connection, revision: int | None) -> tuple[int, str]:
 
 def _changes(before: Queues, after: Queues) -> list[Json]:
     return [{"queue": c.queue, "field": c.field, "before": c.before, "after": c.after} for c in changes(before, after)]
+
+
+def _comparison_json(row: RowMapping) -> Json:
+    moments = {key: stamp(row[key]) for key in ("at", "active_start_at", "shadow_start_at")}
+    told = {key: row[key] for key in ("job_id", "active_g", "shadow_g")}
+    return {**told, "saving_g": row["active_g"] - row["shadow_g"], **moments}
 
 
 def _revision_json(row: RowMapping) -> Json:

@@ -26,6 +26,7 @@ PATHS = [
     "/v1/report",
     "/v1/policy",
     "/v1/policy/history",
+    "/v1/policy/shadow",
     "/v1/nothing",
     "/metrics/",
 ]

@@ -187,6 +187,7 @@ def test_an_odd_limit_is_refused_as_a_problem(api: LiveApi, limit: str) -> None:
         ("/v1/doctor/grid", schema.GridCheckList),
         ("/v1/policy", policy.PolicyInForce),
         ("/v1/policy/history", schema.ItemList),
+        ("/v1/policy/shadow", policy.ShadowTold),
         ("/v1/health", schema.Health),
     ],
 )

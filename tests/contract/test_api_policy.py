@@ -73,10 +73,22 @@ def test_an_order_of_the_wrong_shape_is_refused(api: LiveApi, path: str, body: d
     assert "the order cannot be taken" in answer.json["detail"]
 
 
-@pytest.mark.parametrize("path", ["/v1/policy", "/v1/policy/diff", "/v1/policy/rollback"])
+@pytest.mark.parametrize(
+    "path", ["/v1/policy", "/v1/policy/diff", "/v1/policy/rollback", "/v1/policy/shadow", "/v1/policy/shadow/stop"]
+)
 def test_no_order_is_taken_without_a_token(api: LiveApi, path: str) -> None:
     assert api.ask("POST", path, {"text": SET}, token=None).status == 401
     assert api.service.revisions == []
+
+
+def test_a_set_is_put_in_the_shadow_and_taken_out(api: LiveApi) -> None:
+    assert api.ask("GET", "/v1/policy/shadow").json["is_running"] is False
+    begun = api.ask("POST", "/v1/policy/shadow", {"text": SET}, Lowtide_Actor="ann").json
+    policy.ShadowTold.model_validate(begun)
+    assert (begun["is_running"], begun["actor"]) == (True, "ann")
+    assert api.ask("POST", "/v1/policy/shadow", {"text": WRONG}).status == 422
+    assert api.ask("POST", "/v1/policy/shadow/stop", {"file": "x"}).status == 422
+    assert api.ask("POST", "/v1/policy/shadow/stop").json["is_running"] is False
 
 
 def test_with_nothing_applied_there_is_nothing_to_take_back(api: LiveApi) -> None:

@@ -106,6 +106,19 @@ def test_what_is_no_file_or_revision_is_refused_with_what_to_do(run: Run, words:
     assert "what to do: " in result.stderr
 
 
+def test_the_shadow_shows_what_it_would_have_saved_until_it_is_stopped(run: Run) -> None:
+    assert good(run("shadow")).startswith("No policy set has decided in the shadow yet.")
+    text = good(run("shadow", "set.yaml"))
+    assert "decides in the shadow since 2026-03-02T09:00:00Z, by ada" in text
+    assert "80.0 gCO2e planned by the active set, 60.0 gCO2e by the shadow: 20.0 gCO2e less (25%)" in text
+    assert "It would start 1 of 3 waiting jobs now." in text
+    assert "mri-1" in text
+    assert good(run("shadow", "-o", "csv")).startswith("job_id,")
+    assert "has ended" in good(run("shadow", "--stop"))
+    assert run("shadow", "set.yaml", "--stop").exit_code == 2
+    assert run("shadow", "wrong.yaml").exit_code == 2
+
+
 def test_cheapest_is_no_set_because_nothing_knows_prices(run: Run) -> None:
     result = run("apply", "cheapest")
     assert result.exit_code == 2
