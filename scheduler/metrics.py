@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection, func, select, text
 
 from lowtide.scheduler.control import foresight_metrics as foresight
+from lowtide.scheduler.control import shadow_metrics as shadow
 from lowtide.scheduler.model.errors import StoreFailure
 from lowtide.scheduler.model.lifecycle import TERMINAL_JOB_STATES, JobState
 from lowtide.scheduler.model.plan import Action, Plan
@@ -147,7 +148,7 @@ class _Fleet(Collector):
                 totals = self._totals
                 queues = sorted({q.name for q in self._daemon.settings.queues} | totals.queues())
                 found = [*_jobs(totals, queues), *_waits(totals, queues, self._daemon.clock.now()), *_ledger(totals)]
-                return [*found, *self._gpus(connection)]
+                return [*found, *self._gpus(connection), *shadow.families(self._daemon.shadow, connection)]
         except StoreFailure:
             return None
 
@@ -160,8 +161,10 @@ class _Fleet(Collector):
         policy = GaugeMetricFamily(
             "lowtide_policy_info", "Policies in use and their mode, value is always 1.", labels=["policy", "mode"]
         )
-        for name in sorted({q.policy for q in self._daemon.settings.queues}):
+        for name in sorted({q.policy for q in self._daemon.policy_sets.queues}):
             policy.add_metric([name, "enforce"], 1)
+        for name in sorted(self._daemon.shadow.policies):
+            policy.add_metric([name, "shadow"], 1)
         yield policy
         yield GaugeMetricFamily("lowtide_leader", "Whether this daemon is the leader (1) or a follower (0).", value=1)
         yield GaugeMetricFamily(

@@ -8,6 +8,7 @@ from typing import Any
 from lowtide.connectors.grid.regions import Placement, agreed
 from lowtide.scheduler.model.errors import Conflict, NotFound
 from lowtide.scheduler.model.job import JobSpec
+from tests.fake_policies import FakePolicies
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 Json = dict[str, Any]
@@ -181,7 +182,7 @@ def a_receipt(job: Json) -> Json:
     }
 
 
-class FakeService:
+class FakeService(FakePolicies):
     """Keeps jobs by id; what was ordered is in ``orders``."""
 
     def __init__(self, *jobs: Json) -> None:
@@ -189,6 +190,7 @@ class FakeService:
 
     def reset(self, *jobs: Json) -> None:
         """Forget everything but these jobs."""
+        self.forget_policies()
         self.by_id: dict[str, Json] = {job["id"]: job for job in jobs}
         self.by_key: dict[str, tuple[JobSpec, str]] = {}
         self.specs: list[JobSpec] = []
@@ -449,6 +451,7 @@ class FakeService:
             "started_at": iso(NOW),
             "sites": [{"name": "local", "zone": "GB", "grid_source": "recorded", "gpus": 4}],
             "url": "http://127.0.0.1:8470",
+            "policy_set": "the settings; no policy set has been applied",
         }
 
     def request_shutdown(self, *, stop_cluster: bool) -> None:

@@ -60,13 +60,13 @@ def known_id(job_id: str) -> str:
     return check_id(job_id, "job id")
 
 
-async def read_body(request: Request, model: type[Body]) -> Body:
-    """The body as ``model``; an empty one stands for ``{}``."""
+async def read_body(request: Request, model: type[Body], what: str = "the job") -> Body:
+    """The body as ``model``; an empty one stands for ``{}``. A refusal says ``what`` cannot be taken."""
     body = await request.body()
     try:
         return model.model_validate_json(body or b"{}")
     except ValidationError as error:
-        raise bad_input(field_errors(error, model)) from None
+        raise bad_input(field_errors(error, model), what) from None
 
 
 def known_states(given: list[str]) -> tuple[str, ...]:

@@ -12,12 +12,12 @@ MAX_TOLD = 5
 MAX_LISTED = 50
 
 
-def bad_input(errors: list[dict[str, str]]) -> BadInput:
+def bad_input(errors: list[dict[str, str]], what: str = "the job") -> BadInput:
     """One error from a list of ``{"field", "message"}``."""
     told = "; ".join(f"{e['field']}: {e['message']}" for e in errors[:MAX_TOLD])
     more = f"; and {len(errors) - MAX_TOLD} more" if len(errors) > MAX_TOLD else ""
     return BadInput(
-        f"the job cannot be taken: {told}{more}.",
+        f"{what} cannot be taken: {told}{more}.",
         fix="Mend these fields and submit again; nothing was accepted.",
         details={"errors": errors},
     )

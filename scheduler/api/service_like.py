@@ -80,6 +80,30 @@ class ServiceLike(Protocol):
     async def queues(self) -> list[Json]:
         """The configured queues."""
 
+    async def policy(self) -> Json:
+        """How each queue decides now, by which revision, and who said so."""
+
+    async def policy_changes(self, text: str) -> list[Json]:
+        """What a policy set would change; BadInput where it cannot be taken."""
+
+    async def apply_policy(self, text: str, *, actor: str, why: str | None) -> Json:
+        """Put a policy set in force, from the next plan on."""
+
+    async def roll_back_policy(self, revision: int | None, *, actor: str, why: str | None) -> Json:
+        """Put an earlier revision in force again; 0 is the settings alone, None the one before the present."""
+
+    async def policy_history(self) -> list[Json]:
+        """Every revision, newest first."""
+
+    async def shadow(self) -> Json:
+        """The set that is or was last in the shadow, and what it would have saved."""
+
+    async def cast_shadow(self, text: str, *, actor: str, why: str | None) -> Json:
+        """Let a set decide in the shadow from the next plan on."""
+
+    async def end_shadow(self, *, actor: str, why: str | None) -> Json:
+        """Let nothing decide in the shadow."""
+
     async def report(self, job_ids: list[str] | None) -> Json:
         """Receipts of several jobs and their sum."""
 

@@ -4,13 +4,22 @@ from lowtide.scheduler.cli import (
     daemon_commands,
     grid_commands,
     job_commands,
+    policy_commands,
     simulate_commands,
     submit_commands,
     zone_commands,
 )
 from lowtide.scheduler.cli.root import app
 
-COMMAND_MODULES = (submit_commands, job_commands, grid_commands, zone_commands, simulate_commands, daemon_commands)
+COMMAND_MODULES = (
+    submit_commands,
+    job_commands,
+    grid_commands,
+    zone_commands,
+    simulate_commands,
+    daemon_commands,
+    policy_commands,
+)
 """In the order of the help."""
 
 

@@ -157,6 +157,7 @@ def up_text(
         ("process", str(health["pid"])),
         ("state", str(health["status"])),
         ("clock", "" if rate == 1 else f"time-lapse, 1 s is {rate:.0f} s"),
+        ("policies", str(health.get("policy_set") or "")),
         *[("site", site) for site in sites],
         *[("grid", trouble) for trouble in troubles],
     ]

@@ -129,6 +129,12 @@ def _as_refusal(error: Any) -> BadInput:
     return BadInput(f"{str(error.format_message()).strip().rstrip('.')}.", fix=fix)
 
 
+def _place(one: dict[str, str]) -> str:
+    """The field that is wrong, after its line where the daemon told one."""
+    line = f"line {one['line']}" if "line" in one else ""
+    return ": ".join(part for part in (line, one["field"]) if part)
+
+
 def print_error(error: LowtideError) -> None:
     """What was wrong, each field if there are several, and what to do; on standard error."""
     from lowtide.scheduler.cli.table import error_flow  # noqa: PLC0415 - only a failure pays for it
@@ -137,7 +143,7 @@ def print_error(error: LowtideError) -> None:
     listed = error.details.get("errors")
     if isinstance(listed, list) and len(listed) > 1:
         lines = [f"error: {error.message.split(':', 1)[0]}:"]
-        lines += [f"  {one['field']}: {one['message']}" for one in listed]
+        lines += [f"  {_place(one)}: {one['message']}" for one in listed]
     if error.fix:
         lines.append(f"what to do: {error.fix}")
     print("\n".join(error_flow(line) for line in lines), file=sys.stderr)  # noqa: T201 - this is the command line's own voice

@@ -20,9 +20,11 @@ from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.lookup import Parts
 from lowtide.scheduler.control.loop import Loop
 from lowtide.scheduler.control.observe import Observer
+from lowtide.scheduler.control.policy_sets import PolicySets
 from lowtide.scheduler.control.recall import recall
 from lowtide.scheduler.control.reconcile import reconcile
 from lowtide.scheduler.control.service import Service
+from lowtide.scheduler.control.shadowing import Shadow
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
 from lowtide.scheduler.control.zones import log_zones, with_zones
@@ -82,7 +84,12 @@ class Daemon:
         )
         self.settlement = settling.Settlement({name: runtime.site for name, runtime in self.sites.items()})
         self.observer = Observer(settings)
+        self.policy_sets = PolicySets(settings.queues)
+        self.policy_sets.resume(self.database)
+        self.observer.decide_by(self.policy_sets.queues)
         self.background = Background()
+        self.shadow = Shadow(self.writer, self.background)
+        self.shadow.resume(self.database, self.policy_sets)
         self.driver = Driver(
             self.writer,
             self.sites,
@@ -101,6 +108,7 @@ class Daemon:
             clock=clock,
             settings=settings,
             background=self.background,
+            shadow=self.shadow,
             cycled=cycled,
         )
         parts = Parts(
@@ -113,6 +121,8 @@ class Daemon:
             sites=self.sites,
             clock=clock,
             background=self.background,
+            policy_sets=self.policy_sets,
+            shadow=self.shadow,
         )
         self.service = Service(parts, url=url, shutdown=shutdown, waits_for=self.waits_for)
         self._unseen = set(self.sites)

@@ -10,6 +10,8 @@ from lowtide.scheduler.control.driver import Driver
 from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.loop import Loop
 from lowtide.scheduler.control.observe import Observer
+from lowtide.scheduler.control.policy_sets import PolicySets
+from lowtide.scheduler.control.shadowing import Shadow
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
 from lowtide.scheduler.decide.explain import explain
@@ -48,6 +50,8 @@ class Parts:
     sites: dict[str, SiteRuntime]
     clock: Clock
     background: Background
+    policy_sets: PolicySets
+    shadow: Shadow
 
 
 @dataclass(frozen=True, slots=True)

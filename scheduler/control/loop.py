@@ -22,6 +22,7 @@ from lowtide.scheduler.control.clock import JUMP_S, Clock
 from lowtide.scheduler.control.driver import Driver
 from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.observe import Observer
+from lowtide.scheduler.control.shadowing import Shadow
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
 from lowtide.scheduler.decide.decide import decide
@@ -58,10 +59,11 @@ class Loop:
         clock: Clock,
         settings: Settings,
         background: Background,
+        shadow: Shadow,
         cycled: Callable[[Plan, float], None],
     ) -> None:
         """Take the parts; ``cycled`` is told of every plan and how long its cycle took."""
-        self._background = background
+        self._background, self._shadow = background, shadow
         self._writer, self._observer, self._grid, self._driver = writer, observer, grid, driver
         self._sites, self._clock, self._settings, self._cycled = sites, clock, settings, cycled
         self._wake = asyncio.Event()
@@ -148,6 +150,7 @@ class Loop:
         self._tell_failures(plan)
         elapsed_ms = (time.perf_counter() - begun) * 1000
         await self._apply(plan, rows, why, elapsed_ms)
+        self._shadow.follow(snapshot, plan)
         await asyncio.to_thread(self._cycled, plan, time.perf_counter() - begun)
         return plan
 

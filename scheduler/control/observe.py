@@ -12,7 +12,7 @@ from lowtide.scheduler.model.job import JobId, JobSpec, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import OVERRUN_SHARE, GridForecast, JobView, SiteView, Snapshot
 from lowtide.scheduler.model.site import Queue, Site
-from lowtide.scheduler.settings import Settings
+from lowtide.scheduler.settings import QueueSettings, Settings
 from lowtide.scheduler.store import attempts, jobs
 
 MAX_DIRTY_STOPS = 1
@@ -28,9 +28,13 @@ class Observer:
         """Take the settings."""
         self._settings = settings
         self._specs: dict[str, JobSpec] = {}
-        self.queues = {q.name: q.queue() for q in settings.queues}
+        self.decide_by(settings.queues)
         self._inflow: Inflow | None = None
         self._keeping = {site.name for site in settings.sites if launch.checkpoint_dir("any", site, settings)}
+
+    def decide_by(self, queues: Iterable[QueueSettings]) -> None:
+        """Take other policies and limits, whole; the next snapshot has them."""
+        self.queues = {q.name: q.queue() for q in queues}
 
     def snapshot(
         self,

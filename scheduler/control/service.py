@@ -17,6 +17,7 @@ from lowtide.scheduler.control.intervention import Intervention
 from lowtide.scheduler.control.joblog import Course, JobLogs
 from lowtide.scheduler.control.lookup import Parts
 from lowtide.scheduler.control.sites import SiteRuntime
+from lowtide.scheduler.control.steering import Steering
 from lowtide.scheduler.control.zones import coverage, regions, site_grid
 from lowtide.scheduler.model.cluster import Cluster
 from lowtide.scheduler.model.errors import NotFound
@@ -25,7 +26,7 @@ from lowtide.scheduler.report.shape import Json, stamp
 from lowtide.scheduler.store import attempts, jobs
 
 
-class Service(Intake, Intervention):
+class Service(Intake, Intervention, Steering):
     """Everything behind /v1."""
 
     def __init__(
@@ -111,8 +112,8 @@ class Service(Intake, Intervention):
         return regions(self._settings, region)
 
     async def queues(self) -> list[Json]:
-        """Queues as configured."""
-        return [q.model_dump(mode="json") for q in self._settings.queues]
+        """Queues as they decide now."""
+        return [q.model_dump(mode="json") for q in self._sets.queues]
 
     async def check_grid(self) -> list[Json]:
         """What the configured grid sources answer now."""
@@ -121,7 +122,9 @@ class Service(Intake, Intervention):
     async def doctor(self) -> list[Json]:
         """Findings about this installation."""
         live = await self._writer.read(attempts.live)
-        return await findings(self._settings, self._sites, self._grid, self._clock, [row["site"] for row in live])
+        sites = [row["site"] for row in live]
+        told = await findings(self._settings, self._sites, self._grid, self._clock, sites)
+        return [*told, self._sets.finding(), *self._shadow.findings()]
 
     def health(self) -> Json:
         """Whether the daemon is ready, and where it lives."""
@@ -137,6 +140,7 @@ class Service(Intake, Intervention):
             "clock_rate": self._clock.rate,
             "started_at": stamp(self._started_at),
             "url": self._url(),
+            "policy_set": self._sets.brief,
             "sites": [self._site_json(runtime, []) for runtime in self._sites.values()],
         }
 

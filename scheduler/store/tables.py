@@ -302,7 +302,34 @@ issue = Table(
     PrimaryKeyConstraint("source", "zone", "signal", "basis", "accounting", "seen_at"),
 )
 
+policy_set = Table(
+    "policy_set",
+    metadata,
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("why", Text),
+    Column("mode", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("copy_of", Integer),
+    CheckConstraint("mode IN ('enforce', 'shadow')", name="policy_set_mode_known"),
+)
+
+comparison = Table(
+    "comparison",
+    metadata,
+    Column("revision", Integer, ForeignKey("policy_set.revision"), nullable=False),
+    Column("job_id", String, ForeignKey("job.id"), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("active_g", Float, nullable=False),
+    Column("shadow_g", Float, nullable=False),
+    Column("active_start_at", Moment, nullable=False),
+    Column("shadow_start_at", Moment, nullable=False),
+    PrimaryKeyConstraint("revision", "job_id"),
+)
+
 APPEND_ONLY = ("event", "decision", "energy", "emission", "baseline", "intensity")
+APPEND_ONLY_SINCE_0005 = ("policy_set", "comparison")
 
 
 def _transition_guard(
@@ -340,14 +367,17 @@ def sqlite_guards() -> list[str]:
 WHEN (SELECT {TERMINAL} FROM job WHERE id = NEW.job_id)
 BEGIN SELECT RAISE(ABORT, 'INV-05 the job has ended'); END""",
     ]
-    for name in APPEND_ONLY:
-        guards += [
-            f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
-            f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END"
-            for verb in ("UPDATE", "DELETE")
-        ]
+    guards += [guard for name in APPEND_ONLY for guard in _append_only(name)]
     # issues are dropped when they are old, and never changed
     guards.append(
         "CREATE TRIGGER issue_no_update BEFORE UPDATE ON issue BEGIN SELECT RAISE(ABORT, 'issue is append-only'); END"
     )
-    return guards
+    return guards + [guard for name in APPEND_ONLY_SINCE_0005 for guard in _append_only(name)]
+
+
+def _append_only(name: str) -> list[str]:
+    return [
+        f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
+        f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END"
+        for verb in ("UPDATE", "DELETE")
+    ]

@@ -24,6 +24,9 @@ PATHS = [
     "/v1/doctor",
     "/v1/doctor/grid",
     "/v1/report",
+    "/v1/policy",
+    "/v1/policy/history",
+    "/v1/policy/shadow",
     "/v1/nothing",
     "/metrics/",
 ]

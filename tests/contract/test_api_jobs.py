@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from lowtide.scheduler.api import schema, submission
+from lowtide.scheduler.api import policy, schema, submission
 from lowtide.scheduler.api.answer import Daemon
 from lowtide.scheduler.model.errors import Infeasible, StoreFailure
 from tests.api_server import LiveApi, serve
@@ -185,6 +185,9 @@ def test_an_odd_limit_is_refused_as_a_problem(api: LiveApi, limit: str) -> None:
         ("/v1/queues", schema.ItemList),
         ("/v1/doctor", schema.ItemList),
         ("/v1/doctor/grid", schema.GridCheckList),
+        ("/v1/policy", policy.PolicyInForce),
+        ("/v1/policy/history", schema.ItemList),
+        ("/v1/policy/shadow", policy.ShadowTold),
         ("/v1/health", schema.Health),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import delete, insert, select, text, update
 
 from lowtide.connectors.grid import neso
 from lowtide.scheduler.model.errors import Conflict, InvalidTransition, NotFound, StoreFailure
@@ -22,7 +22,7 @@ from lowtide.scheduler.model.lifecycle import (
 )
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
-from lowtide.scheduler.store import accounts, attempts, issues, jobs, plans
+from lowtide.scheduler.store import accounts, attempts, issues, jobs, plans, policy_sets
 from lowtide.scheduler.store import tables as t
 from lowtide.scheduler.store.database import HEAD, Database
 from lowtide.scheduler.store.guards_0001 import SQLITE_GUARDS
@@ -314,10 +314,11 @@ def test_receipts_from_before_attributions_were_kept_still_name_whom_they_named(
 
 
 _issues = importlib.import_module("lowtide.scheduler.store.migrations.versions.0002_issues")
+_policy_sets = importlib.import_module("lowtide.scheduler.store.migrations.versions.0005_policy_sets")
 
 
 def test_the_released_guards_are_those_of_the_tables() -> None:
-    assert [*SQLITE_GUARDS, _issues.GUARD] == t.sqlite_guards()
+    assert [*SQLITE_GUARDS, _issues.GUARD, *_policy_sets.GUARDS] == t.sqlite_guards()
 
 
 def test_a_full_disk_refuses_the_submission_says_so_and_loses_nothing(database: Database) -> None:
@@ -370,3 +371,18 @@ def test_a_forecast_with_gaps_is_not_kept(database: Database) -> None:
     whole = an_issue(NOW)
     with database.write() as connection:
         assert not issues.keep(connection, replace(whole, points=whole.points[:3] + whole.points[4:]), NOW)
+
+
+def test_policy_sets_are_numbered_and_never_changed(database: Database) -> None:
+    how = {"at": NOW, "actor": "ann", "why": None}
+    with database.write() as connection:
+        rows = [policy_sets.append(connection, text=text, **how) for text in ("a", "b")]  # type: ignore[arg-type]  # as above
+        policy_sets.append(connection, text="c", mode="shadow", **how)  # type: ignore[arg-type]  # as above
+    assert [(row["revision"], row["text"], row["at"]) for row in rows] == [(1, "a", NOW), (2, "b", NOW)]
+    with database.read() as connection:
+        assert [row["revision"] for row in policy_sets.newest(connection, limit=9)] == [2, 1]
+        assert [row["revision"] for row in policy_sets.history(connection)] == [3, 2, 1]
+        assert policy_sets.enforced(connection, 3) is None
+    for change in (update(t.policy_set).values(text="x"), delete(t.policy_set)):
+        with pytest.raises(Conflict, match="append-only"), database.write() as connection:
+            connection.execute(change)

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -15,6 +16,7 @@ from tests.docs.tree import ROOT, files
 PAGES = files(".md")
 CLI = typer.main.get_group(app)
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+ADMIN = re.compile(r"`lowtide admin policy ([a-z-]+)|^\$ lowtide admin policy ([a-z-]+)", re.MULTILINE)
 SPOKEN = re.compile(r"`lowtide ([a-z-]+)(?: [^`]*)?`|^\$ lowtide ([a-z-]+)", re.MULTILINE)
 TYPED = re.compile(r"^\$ lowtide ([a-z-]+)(.*)$|`lowtide ([a-z-]+)( [^`]*)`", re.MULTILINE)
 MADE = re.compile(r"`make ([a-z-]+)|^(?:\$ )?make ([a-z-]+)", re.MULTILINE)
@@ -32,6 +34,26 @@ def names(pattern: re.Pattern[str]) -> set[str]:
     return {next(part for part in match if part) for match in found}
 
 
+def registered(group: typer.Typer) -> list[Any]:
+    """The commands of a group and of the groups in it."""
+    inner = [
+        command for one in group.registered_groups if one.typer_instance for command in registered(one.typer_instance)
+    ]
+    return [*group.registered_commands, *inner]
+
+
+def meant(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that the words name, groups followed, and the words that are left."""
+    command: Any = CLI
+    while words and words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    return command, words
+
+
+def test_every_command_of_administrators_is_named_in_a_page_and_exists() -> None:
+    assert names(ADMIN) == set(meant(["admin", "policy"])[0].commands)
+
+
 def test_every_command_that_a_page_names_exists() -> None:
     spoken = names(SPOKEN)
     assert "submit" in spoken
@@ -39,7 +61,7 @@ def test_every_command_that_a_page_names_exists() -> None:
 
 
 def test_every_module_of_commands_has_registered_some() -> None:
-    owners = {command.callback.__module__ for command in app.registered_commands if command.callback}
+    owners = {command.callback.__module__ for command in registered(app) if command.callback}
     assert {module.__name__ for module in COMMAND_MODULES} <= owners
 
 
@@ -48,7 +70,8 @@ def test_every_option_that_a_page_shows_exists() -> None:
     assert shown
     for name, rest in ((a or c, b or d) for a, b, c, d in shown):
         ours = rest.split(" -- ")[0].split("#")[0]
-        known = {option for p in CLI.commands[name].params for option in (*p.opts, *p.secondary_opts)}
+        command, _ = meant([name, *ours.split()])
+        known = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
         assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", ours)) <= known | {"--help"}, f"lowtide {name}{rest}"
 
 

@@ -18,7 +18,7 @@ from tests.books import HALF_HOUR, NOON, Books, a_series
 
 def a_lookup(books: Books, tmp_path: Path) -> tuple[Lookup, Writer]:
     writer = Writer(books.database)
-    unused = dict[str, Any].fromkeys(("observer", "loop", "driver", "grid", "background"))
+    unused = dict[str, Any].fromkeys(("observer", "loop", "driver", "grid", "background", "policy_sets", "shadow"))
     parts = Parts(
         settings=Settings(data_dir=tmp_path),
         writer=writer,

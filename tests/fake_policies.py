@@ -1,0 +1,81 @@
+"""The part of the fake service that keeps policy sets in memory, read and checked by the real reader."""
+
+from typing import Any
+
+from lowtide.scheduler.model.errors import Conflict
+from lowtide.scheduler.policy_set import as_yaml, changes, over, parsed
+from lowtide.scheduler.settings import DEFAULT_QUEUES, QueueSettings
+
+Json = dict[str, Any]
+AT = "2026-03-02T09:00:00Z"
+
+
+class FakePolicies:
+    """Revisions one after the other over the default queues."""
+
+    def forget_policies(self) -> None:
+        self.revisions: list[Json] = []
+        self.shadows: list[Json] = []
+        self.is_shadowed = False
+        self.queues_now: tuple[QueueSettings, ...] = DEFAULT_QUEUES
+
+    async def policy(self) -> Json:
+        last = self.revisions[-1] if self.revisions else {"revision": 0, "at": None, "actor": None, "why": None}
+        return {
+            **{key: last[key] for key in ("revision", "at", "actor", "why")},
+            "name": "",
+            "sentence": f"revision {last['revision']}",
+            "trouble": None,
+            "queues": [queue.model_dump(mode="json") for queue in self.queues_now],
+            "text": as_yaml(self.queues_now),
+        }
+
+    async def policy_changes(self, text: str) -> list[Json]:
+        after = over(DEFAULT_QUEUES, parsed(text))
+        return [
+            {"queue": c.queue, "field": c.field, "before": c.before, "after": c.after}
+            for c in changes(self.queues_now, after)
+        ]
+
+    async def apply_policy(self, text: str, *, actor: str, why: str | None) -> Json:
+        return await self._put(text, actor, why, None)
+
+    async def roll_back_policy(self, revision: int | None, *, actor: str, why: str | None) -> Json:
+        if not self.revisions:
+            message = "no policy set has been applied, so there is none to go back from."
+            raise Conflict(message, fix="Apply one.")
+        number = len(self.revisions) - 1 if revision is None else revision
+        text = self.revisions[number - 1]["text"] if number else "queues: {}"
+        return await self._put(text, actor, why, number)
+
+    async def policy_history(self) -> list[Json]:
+        return self.revisions[::-1]
+
+    async def shadow(self) -> Json:
+        jobs = [
+            {"job_id": "mri-1", "active_g": 80.0, "shadow_g": 60.0, "saving_g": 20.0}
+            | {"at": AT, "active_start_at": AT, "shadow_start_at": "2026-03-02T15:00:00Z"}
+        ]
+        known: Json = dict.fromkeys(("revision", "at", "actor", "why", "text", "trouble", "waiting", "would_start"))
+        sums: Json = {"jobs": 0, "active_g": 0.0, "shadow_g": 0.0, "saving_g": 0.0, "comparisons": []}
+        if self.shadows:
+            known |= self.shadows[-1] | {"waiting": 3, "would_start": 1}
+            sums = {"jobs": 1, "active_g": 80.0, "shadow_g": 60.0, "saving_g": 20.0, "comparisons": jobs}
+        return {"is_running": self.is_shadowed, **known, **sums}
+
+    async def cast_shadow(self, text: str, *, actor: str, why: str | None) -> Json:
+        parsed(text)
+        self.shadows.append({"revision": 1, "at": AT, "actor": actor, "why": why, "text": text})
+        self.is_shadowed = True
+        return await self.shadow()
+
+    async def end_shadow(self, *, actor: str, why: str | None) -> Json:  # noqa: ARG002 - the service's own words
+        self.is_shadowed = False
+        return await self.shadow()
+
+    async def _put(self, text: str, actor: str, why: str | None, copy_of: int | None) -> Json:
+        changed = await self.policy_changes(text)
+        self.queues_now = over(DEFAULT_QUEUES, parsed(text))
+        row = {"at": AT, "actor": actor, "why": why, "mode": "enforce", "text": text, "copy_of": copy_of}
+        self.revisions.append({"revision": len(self.revisions) + 1, **row})
+        return {**await self.policy(), "changes": changed}

@@ -1,0 +1,122 @@
+"""Policy sets in a whole daemon: in force from the next plan on, after a restart, and never for worse."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lowtide.scheduler.control.assemble import Daemon
+from lowtide.scheduler.model.errors import BadInput, Conflict, NotFound
+from tests.whole import CLINICAL, a_cluster, a_daemon, eventually, submit
+
+QUEUES = [{"name": "research", "policy": "lowest_window"}, CLINICAL]
+SET = "name: trial\nqueues:\n  research:\n    policy: asap\n    priority: 7\n"
+
+
+def play(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(story())
+
+
+async def apply(daemon: Daemon, text: str = SET) -> dict[str, Any]:
+    return await daemon.service.apply_policy(text, actor="ann", why="a trial")
+
+
+def planned_by(daemon: Daemon) -> str | None:
+    """The policy of the queue research in the newest plan."""
+    shot = daemon.loop.latest_snapshot
+    return shot.queues["research"].policy if shot else None
+
+
+async def until_planned_by(daemon: Daemon, policy: str) -> None:
+    async def found() -> bool:
+        return planned_by(daemon) == policy
+
+    await eventually(found, f"a plan by {policy}")
+
+
+def test_an_applied_set_is_in_force_from_the_next_plan_on(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with a_daemon(tmp_path, {"lab": a_cluster()}, queues=QUEUES) as daemon:
+            await until_planned_by(daemon, "lowest_window")
+            told = await apply(daemon)
+            assert {(c["field"], c["after"]) for c in told["changes"]} == {("policy", "asap"), ("priority", 7)}
+            await until_planned_by(daemon, "asap")
+            assert [q["priority"] for q in await daemon.service.queues()] == [7, 0]
+            assert (await daemon.service.policy())["revision"] == 1
+            await submit(daemon)
+
+    play(story)
+
+
+def test_the_last_applied_set_decides_after_a_restart_and_doctor_names_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with a_daemon(tmp_path, {"lab": a_cluster()}, queues=QUEUES) as daemon:
+            await apply(daemon)
+        async with a_daemon(tmp_path, {"lab": a_cluster()}, queues=QUEUES) as daemon:
+            await until_planned_by(daemon, "asap")
+            (found,) = [f for f in await daemon.service.doctor() if f["check"] == "policy set"]
+            assert found["status"] == "ok"
+            assert found["detail"].startswith("policy set trial, revision 1, by ann at ")
+            assert daemon.service.health()["policy_set"] == "policy set trial, revision 1"
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    "text", ["queues: [", "queues: {research: {policy: best}}", "queues: {reserch: {policy: asap}}"]
+)
+def test_a_set_with_a_fault_never_replaces_a_good_one(tmp_path: Path, text: str) -> None:
+    async def story() -> None:
+        async with a_daemon(tmp_path, {"lab": a_cluster()}, queues=QUEUES) as daemon:
+            await apply(daemon)
+            with pytest.raises(BadInput):
+                await apply(daemon, text)
+            assert (await daemon.service.policy())["name"] == "trial"
+            assert len(await daemon.service.policy_history()) == 1
+
+    play(story)
+
+
+def test_a_stored_set_that_fits_no_more_gives_way_to_the_settings_and_doctor_says_so(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with a_daemon(tmp_path, {"lab": a_cluster()}, queues=QUEUES) as daemon:
+            await apply(daemon)
+        others = [{"name": "genomics", "policy": "lowest_slot"}, CLINICAL]
+        async with a_daemon(tmp_path, {"lab": a_cluster()}, queues=others) as daemon:
+            (found,) = [f for f in await daemon.service.doctor() if f["check"] == "policy set"]
+            assert found["status"] == "warn"
+            assert "names the queue 'research'" in found["detail"]
+            assert [q["policy"] for q in await daemon.service.queues()] == ["lowest_slot", "asap"]
+            await daemon.service.roll_back_policy(0, actor="ann", why=None)
+            (found,) = [f for f in await daemon.service.doctor() if f["check"] == "policy set"]
+            assert found["status"] == "ok"
+
+    play(story)
+
+
+def test_going_back_is_a_revision_of_its_own(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with a_daemon(tmp_path, {"lab": a_cluster()}, queues=QUEUES) as daemon:
+            service = daemon.service
+            with pytest.raises(Conflict, match="none to go back from"):
+                await service.roll_back_policy(None, actor="ann", why=None)
+            await apply(daemon)
+            await service.roll_back_policy(None, actor="bob", why="slow")
+            assert [q["policy"] for q in await service.queues()] == ["lowest_window", "asap"]
+            await service.roll_back_policy(None, actor="bob", why=None)
+            assert [q["policy"] for q in await service.queues()] == ["asap", "asap"]
+            await service.roll_back_policy(2, actor="bob", why=None)
+            with pytest.raises(NotFound, match="revision 9"):
+                await service.roll_back_policy(9, actor="bob", why=None)
+            told = await service.policy_history()
+            assert [(row["revision"], row["actor"], row["copy_of"]) for row in told] == [
+                (4, "bob", 2),
+                (3, "bob", 1),
+                (2, "bob", 0),
+                (1, "ann", None),
+            ]
+            assert told[2]["why"] == "slow"
+
+    play(story)
