@@ -5,10 +5,10 @@ settings have it.
 """
 
 import difflib
+import pathlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Annotated, Any
 
 import yaml
@@ -201,9 +201,10 @@ def _said_of(queue: QueueSettings) -> dict[str, Any]:
     return {key: value for key, value in said.items() if key != "params" or value}
 
 
+SETS = pathlib.Path(__file__).parent.parent / "policies" / "sets"
+
+
 @cache
 def ready_made() -> dict[str, str]:
     """The sets that come with lowtide: name to the text of the file."""
-    folder = files("lowtide.policies.sets")
-    found = {entry.name: entry.read_text() for entry in folder.iterdir() if entry.name.endswith(".yaml")}
-    return {name.removesuffix(".yaml"): text for name, text in sorted(found.items())}
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(SETS.glob("*.yaml"))}
