@@ -104,6 +104,9 @@ class ServiceLike(Protocol):
     async def end_shadow(self, *, actor: str, why: str | None) -> Json:
         """Let nothing decide in the shadow."""
 
+    async def past(self, days: float) -> Json:
+        """What jobs did in the last days, with the grid's measured intensity, for a replay."""
+
     async def report(self, job_ids: list[str] | None) -> Json:
         """Receipts of several jobs and their sum."""
 

@@ -144,6 +144,26 @@ def shadow(
     show(output, found, human=lambda: shadow_text(found), rows=lambda: found["comparisons"])
 
 
+@policy.command(cls=quick.Command)
+def simulate(
+    ctx: typer.Context,
+    file: File,
+    days: Annotated[str, typer.Option("--days", metavar="N", help="How far back, up to 31.")] = "7",
+    output: Output = "table",
+) -> None:
+    """Play the last days of this installation's own jobs under another set, beside what happened.
+
+    The daemon tells jobs and measured intensity; they are played here, with the policies installed here.
+    """
+    check_format(output)
+    text = _text(file)
+    found = target(ctx).connect().get("/v1/policy/past", days=days)
+    from lowtide.scheduler.cli.replay_view import replay, replay_text  # noqa: PLC0415 - numpy and every policy
+
+    told = replay(found, text, file)
+    show(output, told, human=lambda: replay_text(told), rows=lambda: told["columns"])
+
+
 def _show_applied(output: str, found: Json) -> None:
     def human() -> str:
         return f"In force from the next plan on: {found['sentence']}.\n{_changes_text(found['changes'])}"
