@@ -153,7 +153,7 @@ def _looks(routes: APIRouter, daemon: Daemon) -> None:
 
     @routes.get("/v1/policy/history", tags=["policy"], responses={200: {"model": ItemList}, **PROBLEMS})
     async def list_policies() -> Response:
-        """Every revision with its text, newest first: who applied it, when and why."""
+        """The last 200 revisions with their texts, newest first: who applied each, when and why."""
         return items(await service.policy_history())
 
     @routes.get("/v1/policy/past", tags=["policy"], responses={200: {"model": PastTold}, **PROBLEMS})

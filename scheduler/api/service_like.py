@@ -93,7 +93,7 @@ class ServiceLike(Protocol):
         """Put an earlier revision in force again; 0 is the settings alone, None the one before the present."""
 
     async def policy_history(self) -> list[Json]:
-        """Every revision, newest first."""
+        """The last revisions, newest first."""
 
     async def shadow(self) -> Json:
         """The set that is or was last in the shadow, and what it would have saved."""

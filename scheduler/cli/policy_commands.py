@@ -92,7 +92,7 @@ def apply(ctx: typer.Context, file: File, why: Why = None, output: Output = "tab
 
 @policy.command(cls=quick.Command)
 def history(ctx: typer.Context, output: Output = "table") -> None:
-    """List every revision: who applied it, when and why. The other formats have its text as well."""
+    """List the last 200 revisions: who applied each, when and why. The other formats have its text as well."""
     check_format(output)
     found = target(ctx).connect().items("/v1/policy/history")
     show(output, found, human=lambda: _history_text(found))
