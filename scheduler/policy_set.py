@@ -8,12 +8,13 @@ import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path as File
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lowtide.policies import problem
 from lowtide.scheduler.decide.registry import check_policy
 from lowtide.scheduler.lined import Fault, Lined, Path, read, refused
 from lowtide.scheduler.model.errors import BadInput
@@ -22,6 +23,7 @@ from lowtide.scheduler.settings import QueueSettings
 
 OTHERS = "*"
 """Stands for every queue that is not named and that the settings let wait: neither clinical nor ``asap``."""
+SETS = File(problem.__file__).parent / "sets"
 MAX_CHARS = 64_000
 """A thousand queues fit in; more is no policy set."""
 FIX = "Mend the file, then try: lowtide admin policy validate FILE"
@@ -204,6 +206,4 @@ def _said_of(queue: QueueSettings) -> dict[str, Any]:
 @cache
 def ready_made() -> dict[str, str]:
     """The sets that come with lowtide: name to the text of the file."""
-    folder = files("lowtide.policies.sets")
-    found = {entry.name: entry.read_text() for entry in folder.iterdir() if entry.name.endswith(".yaml")}
-    return {name.removesuffix(".yaml"): text for name, text in sorted(found.items())}
+    return {path.stem: path.read_text() for path in sorted(SETS.glob("*.yaml"))}
