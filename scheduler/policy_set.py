@@ -5,15 +5,16 @@ settings have it.
 """
 
 import difflib
-import pathlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path as File
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lowtide.policies import problem
 from lowtide.scheduler.decide.registry import check_policy
 from lowtide.scheduler.lined import Fault, Lined, Path, read, refused
 from lowtide.scheduler.model.errors import BadInput
@@ -22,6 +23,7 @@ from lowtide.scheduler.settings import QueueSettings
 
 OTHERS = "*"
 """Stands for every queue that is not named and that the settings let wait: neither clinical nor ``asap``."""
+SETS = File(problem.__file__).parent / "sets"
 MAX_CHARS = 64_000
 """A thousand queues fit in; more is no policy set."""
 FIX = "Mend the file, then try: lowtide admin policy validate FILE"
@@ -199,9 +201,6 @@ def as_yaml(queues: Iterable[QueueSettings], *, head: str = "") -> str:
 def _said_of(queue: QueueSettings) -> dict[str, Any]:
     said = queue.model_dump(mode="json", exclude={"name"})
     return {key: value for key, value in said.items() if key != "params" or value}
-
-
-SETS = pathlib.Path(__file__).parent.parent / "policies" / "sets"
 
 
 @cache

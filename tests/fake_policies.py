@@ -1,13 +1,35 @@
 """The part of the fake service that keeps policy sets in memory, read and checked by the real reader."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lowtide.scheduler.model.errors import Conflict
+from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
 from lowtide.scheduler.policy_set import as_yaml, changes, over, parsed
 from lowtide.scheduler.settings import DEFAULT_QUEUES, QueueSettings
 
 Json = dict[str, Any]
 AT = "2026-03-02T09:00:00Z"
+
+
+def a_past_day() -> Series:
+    """48 half hours of 300 g/kWh that fall to 50 from 06:00 to 12:00."""
+    half_hour, start = timedelta(minutes=30), datetime(2026, 3, 1, tzinfo=UTC)
+    prices = [50.0 if 12 <= i < 24 else 300.0 for i in range(48)]
+    points = tuple(
+        Point(start + i * half_hour, start + (i + 1) * half_hour, g, PointKind.ACTUAL) for i, g in enumerate(prices)
+    )
+    meaning = (Signal.AVERAGE, Basis.DIRECT, Accounting.CONSUMPTION)
+    return Series("test", "GB", "GB", points, 1800.0, *meaning, fetched_at=start)
+
+
+def a_past_job(job_id: str = "mri-1", **changes: Any) -> Json:
+    """An hour on one GPU that ran as soon as it was submitted, at one in the morning."""
+    first, last = "2026-03-01T01:00:00+00:00", "2026-03-01T02:00:00+00:00"
+    job: Json = {"id": job_id, "queue": "research", "urgency": None, "submitted_at": first, "begin_at": None}
+    job |= {"deadline_at": None, "patience_s": None, "duration_s": 3600.0, "run_s": 3600.0, "gpus": 1, "cpus": 1}
+    job |= {"gpu_model": None, "power_w": 300.0, "allowed_sites": ["lab"], "suspendable": False, "suspensions": 0}
+    return job | {"finished_at": last, "stretches": [["lab", first, last]]} | changes
 
 
 class FakePolicies:
@@ -72,6 +94,18 @@ class FakePolicies:
     async def end_shadow(self, *, actor: str, why: str | None) -> Json:  # noqa: ARG002 - the service's own words
         self.is_shadowed = False
         return await self.shadow()
+
+    async def past(self, days: float) -> Json:
+        del days
+        return {
+            "start": "2026-03-01T00:00:00+00:00",
+            "end": "2026-03-02T00:00:00+00:00",
+            "slot_s": 900.0,
+            "sites": [{"name": "lab", "zone": "GB", "gpus": 2, "cpus": 8}],
+            "queues": [queue.model_dump(mode="json") for queue in self.queues_now],
+            "jobs": [a_past_job()],
+            "intensity": {"GB": a_past_day().to_json()},
+        }
 
     async def _put(self, text: str, actor: str, why: str | None, copy_of: int | None) -> Json:
         changed = await self.policy_changes(text)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -73,6 +73,20 @@ class ShadowTold(BaseModel):
     comparisons: list[ShadowComparison]
 
 
+class PastTold(BaseModel):
+    """Jobs that succeeded, newest first, sites, queues in force, and measured intensity by zone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    start: str
+    end: str
+    slot_s: float
+    sites: list[dict[str, Any]]
+    queues: list[dict[str, Any]]
+    jobs: list[dict[str, Any]]
+    intensity: dict[str, dict[str, Any]]
+
+
 class RollBack(BaseModel):
     """Which revision to go back to: null is the one before the present, 0 the settings alone."""
 
@@ -139,8 +153,15 @@ def _looks(routes: APIRouter, daemon: Daemon) -> None:
 
     @routes.get("/v1/policy/history", tags=["policy"], responses={200: {"model": ItemList}, **PROBLEMS})
     async def list_policies() -> Response:
-        """Every revision with its text, newest first: who applied it, when and why."""
+        """The last 200 revisions with their texts, newest first: who applied each, when and why."""
         return items(await service.policy_history())
+
+    @routes.get("/v1/policy/past", tags=["policy"], responses={200: {"model": PastTold}, **PROBLEMS})
+    async def read_past(
+        days: Annotated[float, Query(gt=0, le=31, description="as far back as figures are kept at hand")] = 7.0,
+    ) -> Response:
+        """What jobs did in the last days, with the grid's measured intensity: all that a replay needs."""
+        return answer(await service.past(days))
 
     @routes.post(
         "/v1/policy/diff",

@@ -93,7 +93,7 @@ class ServiceLike(Protocol):
         """Put an earlier revision in force again; 0 is the settings alone, None the one before the present."""
 
     async def policy_history(self) -> list[Json]:
-        """Every revision, newest first."""
+        """The last revisions, newest first."""
 
     async def shadow(self) -> Json:
         """The set that is or was last in the shadow, and what it would have saved."""
@@ -103,6 +103,9 @@ class ServiceLike(Protocol):
 
     async def end_shadow(self, *, actor: str, why: str | None) -> Json:
         """Let nothing decide in the shadow."""
+
+    async def past(self, days: float) -> Json:
+        """What jobs did in the last days, with the grid's measured intensity, for a replay."""
 
     async def report(self, job_ids: list[str] | None) -> Json:
         """Receipts of several jobs and their sum."""

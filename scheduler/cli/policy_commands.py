@@ -92,7 +92,7 @@ def apply(ctx: typer.Context, file: File, why: Why = None, output: Output = "tab
 
 @policy.command(cls=quick.Command)
 def history(ctx: typer.Context, output: Output = "table") -> None:
-    """List every revision: who applied it, when and why. The other formats have its text as well."""
+    """List the last 200 revisions: who applied each, when and why. The other formats have its text as well."""
     check_format(output)
     found = target(ctx).connect().items("/v1/policy/history")
     show(output, found, human=lambda: _history_text(found))
@@ -142,6 +142,26 @@ def shadow(
     else:
         found = server.get("/v1/policy/shadow")
     show(output, found, human=lambda: shadow_text(found), rows=lambda: found["comparisons"])
+
+
+@policy.command(cls=quick.Command)
+def simulate(
+    ctx: typer.Context,
+    file: File,
+    days: Annotated[str, typer.Option("--days", metavar="N", help="How far back, up to 31.")] = "7",
+    output: Output = "table",
+) -> None:
+    """Play the last days of this installation's own jobs under another set, beside what happened.
+
+    The daemon tells jobs and measured intensity; they are played here, with the policies installed here.
+    """
+    check_format(output)
+    text = _text(file)
+    found = target(ctx).connect().get("/v1/policy/past", days=days)
+    from lowtide.scheduler.cli.replay_view import replay, replay_text  # noqa: PLC0415 - numpy and every policy
+
+    told = replay(found, text, file)
+    show(output, told, human=lambda: replay_text(told), rows=lambda: told["columns"])
 
 
 def _show_applied(output: str, found: Json) -> None:

@@ -16,6 +16,7 @@ from lowtide.scheduler.control.intake import Intake
 from lowtide.scheduler.control.intervention import Intervention
 from lowtide.scheduler.control.joblog import Course, JobLogs
 from lowtide.scheduler.control.lookup import Parts
+from lowtide.scheduler.control.past import History
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.steering import Steering
 from lowtide.scheduler.control.zones import coverage, regions, site_grid
@@ -26,7 +27,7 @@ from lowtide.scheduler.report.shape import Json, stamp
 from lowtide.scheduler.store import attempts, jobs
 
 
-class Service(Intake, Intervention, Steering):
+class Service(Intake, Intervention, Steering, History):
     """Everything behind /v1."""
 
     def __init__(

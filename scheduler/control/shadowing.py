@@ -50,7 +50,9 @@ class Shadow:
             log.exception("shadow_unusable")
 
     def cast(self, row: RowMapping, checked: Checked) -> None:
-        """Let a stored and checked set decide in the shadow from the next plan on, in place of any other."""
+        """Let a stored and checked set decide in the shadow from the next plan on, in place of any earlier one."""
+        if self.row is not None and row["revision"] < self.row["revision"]:
+            return
         self.row, self.checked, self.trouble, self.last = row, checked, "", None
 
     @property

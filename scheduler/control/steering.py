@@ -45,7 +45,7 @@ class Steering(Lookup):
         return await self._put(text, actor=actor, why=why, copy_of=number)
 
     async def policy_history(self) -> list[Json]:
-        """Every revision, newest first."""
+        """The last revisions, newest first."""
         return [_revision_json(row) for row in await self._writer.read(stored.history)]
 
     async def shadow(self) -> Json:

@@ -34,7 +34,7 @@ def newest(connection: Connection, mode: Mode = "enforce", *, limit: int = 1) ->
     return list(connection.execute(query).mappings())
 
 
-def history(connection: Connection, *, limit: int = 1000) -> list[RowMapping]:
+def history(connection: Connection, *, limit: int = 200) -> list[RowMapping]:
     """The last revisions of both modes, newest first."""
     query = select(policy_set).order_by(policy_set.c.revision.desc()).limit(limit)
     return list(connection.execute(query).mappings())

@@ -34,8 +34,6 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 from lowtide.scheduler.model.lifecycle import (
-    ATTEMPT_TRANSITIONS,
-    JOB_TRANSITIONS,
     LIVE_ATTEMPT_STATES,
     TERMINAL_JOB_STATES,
     AttemptState,
@@ -74,14 +72,15 @@ def from_micros(value: int) -> datetime:
     return datetime.fromtimestamp(value // 1_000_000, tz=UTC).replace(microsecond=value % 1_000_000)
 
 
-def _quoted(
+def quoted(
     states: frozenset[JobState] | frozenset[AttemptState] | type[JobState] | type[AttemptState],
 ) -> str:
+    """The states as a list in SQL."""
     return ", ".join(f"'{state.value}'" for state in sorted(states))
 
 
-LIVE = f"state IN ({_quoted(LIVE_ATTEMPT_STATES)})"
-TERMINAL = f"state IN ({_quoted(TERMINAL_JOB_STATES)})"
+LIVE = f"state IN ({quoted(LIVE_ATTEMPT_STATES)})"
+TERMINAL = f"state IN ({quoted(TERMINAL_JOB_STATES)})"
 
 meta = Table("meta", metadata, Column("key", String, primary_key=True), Column("value", JSON, nullable=False))
 
@@ -135,7 +134,7 @@ job = Table(
     Column("dirty_stops", Integer, nullable=False, default=0),
     Column("results", JSON, nullable=False, default=dict),
     Column("exit_code", Integer),
-    CheckConstraint(f"state IN ({_quoted(JobState)})", name="job_state_known"),
+    CheckConstraint(f"state IN ({quoted(JobState)})", name="job_state_known"),
     CheckConstraint(f"{TERMINAL} OR next_review_at IS NOT NULL", name="inv04_next_review"),
     CheckConstraint(f"NOT ({TERMINAL}) OR finished_at IS NOT NULL", name="terminal_has_end"),
     Index(
@@ -171,7 +170,7 @@ attempt = Table(
     Column("checkpoint_seq", Integer),
     Column("note", Text),
     UniqueConstraint("job_id", "number"),
-    CheckConstraint(f"state IN ({_quoted(AttemptState)})", name="attempt_state_known"),
+    CheckConstraint(f"state IN ({quoted(AttemptState)})", name="attempt_state_known"),
     CheckConstraint(f"{LIVE} OR ended_at IS NOT NULL", name="ended_has_end"),
     Index("inv02_one_live_attempt", "job_id", unique=True, sqlite_where=text(LIVE), postgresql_where=text(LIVE)),
     Index("attempt_live", "site", sqlite_where=text(LIVE), postgresql_where=text(LIVE)),
@@ -327,57 +326,3 @@ comparison = Table(
     Column("shadow_start_at", Moment, nullable=False),
     PrimaryKeyConstraint("revision", "job_id"),
 )
-
-APPEND_ONLY = ("event", "decision", "energy", "emission", "baseline", "intensity")
-APPEND_ONLY_SINCE_0005 = ("policy_set", "comparison")
-
-
-def _transition_guard(
-    table: str, table_of: dict[JobState, frozenset[JobState]] | dict[AttemptState, frozenset[AttemptState]]
-) -> str:
-    legal = " OR ".join(
-        f"(OLD.state = '{source.value}' AND NEW.state IN ({_quoted(targets)}))"
-        for source, targets in table_of.items()
-        if targets
-    )
-    return f"""CREATE TRIGGER inv03_{table}_transition BEFORE UPDATE OF state ON {table}
-WHEN OLD.state <> NEW.state AND NOT ({legal})
-BEGIN SELECT RAISE(ABORT, 'INV-03 illegal {table} transition'); END"""
-
-
-def _capacity_guard() -> str:
-    def over(what: str) -> str:
-        return (
-            f"(SELECT COALESCE(SUM({what}), 0) FROM attempt WHERE site = NEW.site AND {LIVE}) + NEW.{what}"
-            f" > (SELECT {what} FROM site WHERE name = NEW.site)"
-        )
-
-    return f"""CREATE TRIGGER inv07_capacity BEFORE INSERT ON attempt
-WHEN {over("gpus")} OR {over("cpus")}
-BEGIN SELECT RAISE(ABORT, 'INV-07 site is full'); END"""
-
-
-def sqlite_guards() -> list[str]:
-    """The triggers for SQLite, generated from the transition tables."""
-    guards = [
-        _transition_guard("job", JOB_TRANSITIONS),
-        _transition_guard("attempt", ATTEMPT_TRANSITIONS),
-        _capacity_guard(),
-        f"""CREATE TRIGGER inv05_no_attempt_after_end BEFORE INSERT ON attempt
-WHEN (SELECT {TERMINAL} FROM job WHERE id = NEW.job_id)
-BEGIN SELECT RAISE(ABORT, 'INV-05 the job has ended'); END""",
-    ]
-    guards += [guard for name in APPEND_ONLY for guard in _append_only(name)]
-    # issues are dropped when they are old, and never changed
-    guards.append(
-        "CREATE TRIGGER issue_no_update BEFORE UPDATE ON issue BEGIN SELECT RAISE(ABORT, 'issue is append-only'); END"
-    )
-    return guards + [guard for name in APPEND_ONLY_SINCE_0005 for guard in _append_only(name)]
-
-
-def _append_only(name: str) -> list[str]:
-    return [
-        f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
-        f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END"
-        for verb in ("UPDATE", "DELETE")
-    ]

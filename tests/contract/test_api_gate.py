@@ -27,6 +27,7 @@ PATHS = [
     "/v1/policy",
     "/v1/policy/history",
     "/v1/policy/shadow",
+    "/v1/policy/past",
     "/v1/nothing",
     "/metrics/",
 ]

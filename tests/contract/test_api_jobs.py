@@ -188,6 +188,7 @@ def test_an_odd_limit_is_refused_as_a_problem(api: LiveApi, limit: str) -> None:
         ("/v1/policy", policy.PolicyInForce),
         ("/v1/policy/history", schema.ItemList),
         ("/v1/policy/shadow", policy.ShadowTold),
+        ("/v1/policy/past?days=2", policy.PastTold),
         ("/v1/health", schema.Health),
     ],
 )

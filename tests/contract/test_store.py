@@ -22,7 +22,7 @@ from lowtide.scheduler.model.lifecycle import (
 )
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
-from lowtide.scheduler.store import accounts, attempts, issues, jobs, plans, policy_sets
+from lowtide.scheduler.store import accounts, attempts, guards, issues, jobs, plans, policy_sets
 from lowtide.scheduler.store import tables as t
 from lowtide.scheduler.store.database import HEAD, Database
 from lowtide.scheduler.store.guards_0001 import SQLITE_GUARDS
@@ -160,7 +160,7 @@ def _force(database: Database, table: str, the_id: str, state: str) -> None:
         connection.execute(text(f"DROP TRIGGER inv03_{table}_transition"))
         query = f"UPDATE {table} SET state = :state, {ended} = 1 WHERE id = :id"  # noqa: S608 - two fixed names
         connection.execute(text(query), {"state": state, "id": the_id})
-        for guard in t.sqlite_guards():
+        for guard in guards.sqlite_guards():
             if f"inv03_{table}_transition" in guard:
                 connection.exec_driver_sql(guard)
 
@@ -248,7 +248,7 @@ def test_inv16_a_second_delivery_of_energy_changes_nothing(database: Database) -
         assert [r["energy_mj"] for r in accounts.energy_by_job(connection, ["mri-1"])["mri-1"]] == [1000]
 
 
-@pytest.mark.parametrize("table", t.APPEND_ONLY)
+@pytest.mark.parametrize("table", guards.APPEND_ONLY)
 def test_inv17_ledger_and_log_tables_refuse_changes(database: Database, table: str) -> None:
     assert f"{table}_no_update" in " ".join(SQLITE_GUARDS)
     put(database, a_new_job())
@@ -295,7 +295,7 @@ def test_the_migrations_give_the_schema_of_the_tables(database: Database) -> Non
         assert connection.execute(select(text("version_num")).select_from(text("alembic_version"))).scalar() == HEAD
         assert compare_metadata(MigrationContext.configure(connection), t.metadata) == []
         triggers = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE type = 'trigger'").scalars()
-        assert sorted(triggers) == sorted(t.sqlite_guards())
+        assert sorted(triggers) == sorted(guards.sqlite_guards())
 
 
 def test_receipts_from_before_attributions_were_kept_still_name_whom_they_named(tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ _policy_sets = importlib.import_module("lowtide.scheduler.store.migrations.versi
 
 
 def test_the_released_guards_are_those_of_the_tables() -> None:
-    assert [*SQLITE_GUARDS, _issues.GUARD, *_policy_sets.GUARDS] == t.sqlite_guards()
+    assert [*SQLITE_GUARDS, _issues.GUARD, *_policy_sets.GUARDS] == guards.sqlite_guards()
 
 
 def test_a_full_disk_refuses_the_submission_says_so_and_loses_nothing(database: Database) -> None:

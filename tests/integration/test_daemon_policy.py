@@ -1,15 +1,20 @@
 """Policy sets in a whole daemon: in force from the next plan on, after a restart, and never for worse."""
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lowtide.scheduler.cli.replay_view import replay
 from lowtide.scheduler.control.assemble import Daemon
+from lowtide.scheduler.control.settling import store_series
 from lowtide.scheduler.model.errors import BadInput, Conflict, NotFound
-from tests.whole import CLINICAL, a_cluster, a_daemon, eventually, submit
+from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
+from tests.whole import CLINICAL, a_cluster, a_daemon, await_state, eventually, submit
 
 QUEUES = [{"name": "research", "policy": "lowest_window"}, CLINICAL]
 SET = "name: trial\nqueues:\n  research:\n    policy: asap\n    priority: 7\n"
@@ -118,5 +123,50 @@ def test_going_back_is_a_revision_of_its_own(tmp_path: Path) -> None:
                 (1, "ann", None),
             ]
             assert told[2]["why"] == "slow"
+
+    play(story)
+
+
+def test_the_past_tells_what_jobs_did_and_nothing_of_jobs_that_are_on_their_way(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with a_daemon(tmp_path, {"lab": a_cluster()}, queues=QUEUES) as daemon:
+            done = await submit(daemon, patience="2h")
+            await await_state(daemon, done, "succeeded")
+            held = await submit(daemon, begin="now+5h")
+            told = await daemon.service.past(1)
+            (job,) = told["jobs"]
+            assert held != job["id"] == done
+            assert (job["queue"], job["patience_s"], job["urgency"]) == ("research", 7200.0, None)
+            ((site, begun, ended),) = job["stretches"]
+            assert site == "lab"
+            assert job["submitted_at"] <= begun < ended <= told["end"]
+            assert job["run_s"] >= 1.0
+            assert [queue["name"] for queue in told["queues"]] == ["research", "clinical"]
+            assert told["intensity"] == {}
+            with pytest.raises(BadInput, match="nothing to play"):
+                replay(told, SET, "trial")
+
+    play(story)
+
+
+def test_the_past_of_a_daemon_with_grid_data_can_be_played(tmp_path: Path) -> None:
+    async def story() -> None:
+        site = {"name": "lab", "address": "http://127.0.0.1:9", "gpus": 2, "cpus": 8, "zone": "GB"}
+        async with a_daemon(tmp_path, {"lab": a_cluster()}, queues=QUEUES, sites=[site], grids=[]) as daemon:
+            job_id = await submit(daemon, queue="clinical")
+            await await_state(daemon, job_id, "succeeded")
+            now = daemon.clock.now()
+            starts = [now + timedelta(minutes=30 * n - 15) for n in range(-48, 48)]
+            points = tuple(Point(s, s + timedelta(minutes=30), 200.0, PointKind.ACTUAL) for s in starts)
+            meaning = (Signal.AVERAGE, Basis.DIRECT, Accounting.CONSUMPTION)
+            series = Series("test", "GB", "GB", points, 1800.0, *meaning, fetched_at=now)
+            await daemon.writer.run(lambda c: store_series(c, series, now))
+            told = json.loads(json.dumps(await daemon.service.past(1)))
+            told["end"] = told["intensity"]["GB"]["points"][-1][1]  # a second that the job takes is not over yet
+            found = replay(told, SET, "trial")
+            grams = {one["name"]: one["emissions_g"] for one in found["columns"]}
+            assert found["compared"] == found["jobs"] == 1
+            assert grams["set in force"] == pytest.approx(grams["trial"])
+            assert grams["trial"] > 0
 
     play(story)

@@ -119,6 +119,19 @@ def test_the_shadow_shows_what_it_would_have_saved_until_it_is_stopped(run: Run)
     assert run("shadow", "wrong.yaml").exit_code == 2
 
 
+def test_the_last_days_are_played_beside_what_happened(run: Run) -> None:
+    text = good(run("simulate", "set.yaml", "--days", "2"))
+    rows = {line.split("  ")[0]: line.split() for line in text.splitlines()[1:4]}
+    assert list(rows) == ["what happened", "set in force", "set.yaml"]
+    assert rows["what happened"][2] == "90.0"
+    assert rows["set.yaml"][1] == "15.0"
+    assert "1 of 1 jobs" in text
+    told = json.loads(good(run("simulate", "set.yaml", "-o", "json")))
+    assert told["forecast"] == "perfect"
+    assert run("simulate", "wrong.yaml").exit_code == 2
+    assert run("simulate", "set.yaml", "--days", "99").exit_code == 2
+
+
 def test_cheapest_is_no_set_because_nothing_knows_prices(run: Run) -> None:
     result = run("apply", "cheapest")
     assert result.exit_code == 2

@@ -1,0 +1,106 @@
+"""A past played again: the same jobs under other queues, counted like what happened."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from lowtide.scheduler.cli.replay_view import _past, replay
+from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.job import JobId, Urgency
+from lowtide.scheduler.model.series import Series
+from lowtide.scheduler.model.site import Queue
+from lowtide.scheduler.settings import DEFAULT_QUEUES
+from lowtide.scheduler.simulate.replay import Past, replayed, side_by_side, usable
+from tests.fake_policies import a_past_day, a_past_job
+
+HOUR = timedelta(hours=1)
+START = datetime(2026, 3, 1, tzinfo=UTC)
+GREEN, ASAP = Queue("research", policy="lowest_window"), Queue("research", policy="asap")
+JOB = JobId("mri-1")
+
+
+def told(*jobs: dict[str, Any], series: Series | None = None) -> dict[str, Any]:
+    return {
+        "start": START.isoformat(),
+        "end": (START + 24 * HOUR).isoformat(),
+        "slot_s": 900.0,
+        "sites": [{"name": "lab", "zone": "GB", "gpus": 2, "cpus": 8, "pue": 1.5}],
+        "queues": [queue.model_dump(mode="json") for queue in DEFAULT_QUEUES],
+        "jobs": list(jobs) or [a_past_job()],
+        "intensity": {"GB": (series or a_past_day()).to_json()},
+    }
+
+
+def a_past(*jobs: dict[str, Any], series: Series | None = None) -> Past:
+    return usable(_past(told(*jobs, series=series)))
+
+
+def column(found: dict[str, Any], name: str) -> dict[str, Any]:
+    (one,) = [one for one in found["columns"] if one["name"] == name]
+    return dict(one)
+
+
+def test_a_greener_set_runs_in_the_dip_and_emits_what_was_measured_there_times_pue() -> None:
+    text = "queues: {research: {policy: lowest_window}}"
+    found: dict[str, Any] = replay(told(), text, "trial")
+    assert column(found, "what happened")["emissions_g"] == pytest.approx(0.3 * 300 * 1.5)
+    assert column(found, "trial")["emissions_g"] == pytest.approx(0.3 * 50 * 1.5)
+    assert column(found, "trial")["mean_wait_h"] == pytest.approx(5.0)
+    assert column(found, "what happened")["mean_wait_h"] == 0
+    assert (found["jobs"], found["compared"]) == (1, 1)
+
+
+def test_the_queue_gives_the_patience_that_a_job_has_not_itself() -> None:
+    hasty = replace(GREEN, patience_s=3600.0)
+    (ended,) = replayed(a_past(), {"research": hasty}).values()
+    assert ended.finished_at is not None
+    assert ended.finished_at <= START + 3 * HOUR
+    (own,) = replayed(a_past(a_past_job(patience_s=86_400.0)), {"research": hasty}).values()
+    assert own.stretches[0][1] == START + 6 * HOUR
+
+
+def test_a_clinical_job_is_never_delayed_whichever_way_it_is_clinical() -> None:
+    clinical = replayed(a_past(a_past_job(urgency="clinical")), {"research": GREEN})
+    by_queue = replayed(a_past(), {"research": Queue("research", policy="lowest_window", urgency=Urgency.CLINICAL)})
+    for outcomes in (clinical, by_queue):
+        assert outcomes[JOB].stretches[0][1] == START + HOUR
+
+
+def test_a_job_runs_as_long_as_it_truly_did_whatever_was_declared() -> None:
+    outcome = replayed(a_past(a_past_job(run_s=7200.0)), {"research": ASAP})[JOB]
+    assert outcome.finished_at == START + 3 * HOUR
+
+
+def test_what_a_set_would_not_have_ended_is_compared_for_no_set() -> None:
+    late = "2026-03-01T22:30:00+00:00"
+    tardy = a_past_job("mri-2", submitted_at=late, run_s=7200.0, duration_s=7200.0)
+    past = a_past(tardy, a_past_job())
+    columns = {
+        "happened": {job.view.job_id: job.happened for job in past.jobs},
+        "asap": replayed(past, {"research": ASAP}),
+    }
+    found: dict[str, Any] = side_by_side(past, columns)
+    assert (found["jobs"], found["compared"]) == (2, 1)
+    assert [one["not_ended"] for one in found["columns"]] == [0, 1]
+    assert [one["emissions_g"] for one in found["columns"]] == pytest.approx([135.0, 135.0])
+
+
+def test_a_gap_in_the_intensity_shortens_the_past_and_a_short_hole_does_not() -> None:
+    whole = a_past_day()
+    gap = replace(whole, points=whole.points[:10] + whole.points[20:])
+    hole = replace(whole, points=whole.points[:10] + whole.points[11:])
+    assert a_past(series=hole).start == START
+    with pytest.raises(BadInput, match="1 jobs have ended, 0 of them"):
+        a_past(series=gap)
+    later = a_past_job(submitted_at="2026-03-01T11:00:00+00:00")
+    assert a_past(later, series=gap).start == START + 10 * HOUR
+
+
+def test_a_job_whose_site_is_gone_is_not_compared() -> None:
+    job = a_past_job()
+    moved = a_past_job(stretches=[["old", *job["stretches"][0][1:]]])
+    past = a_past(moved)
+    found = side_by_side(past, {"happened": {JOB: past.jobs[0].happened}})
+    assert found["compared"] == 0
