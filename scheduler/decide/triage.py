@@ -170,7 +170,9 @@ def _asker(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> A
     request = _request(view, queue, snapshot, market, latest_start_s)
     latest_start_at = snapshot.now + timedelta(seconds=latest_start_s)
     rush = None if request.running_at is not None else _rush(view, queue, latest_start_s, snapshot.slot_s)
-    return Asker(view, queue, replace(request, is_due=rush is not None), rush, latest_start_at)
+    is_foremost = rush in {ReasonCode.CLINICAL, ReasonCode.RUN_NOW}
+    request = replace(request, is_due=rush is not None, is_foremost=is_foremost)
+    return Asker(view, queue, request, rush, latest_start_at)
 
 
 def _rush(view: JobView, queue: Queue, latest_start_s: float, slot_s: float) -> ReasonCode | None:
