@@ -31,7 +31,7 @@ from lowtide.scheduler.model.units import S_PER_H
 
 Sell = Callable[[int, tuple[Span, ...], int, int], None]
 
-ROUNDS = 3
+ROUNDS = 4
 """How often late jobs are put before others at most; each round takes as long as the first."""
 
 CALM_ROUNDS = 1
@@ -89,7 +89,8 @@ class Balanced(BaseModel):
             if not last.late:
                 break
             due |= last.late.keys()
-            last = _Round(problem, room, due, is_calm=i < CALM_ROUNDS, is_by_end=i == ROUNDS - 1)
+            is_last = i == ROUNDS - 1
+            last = _Round(problem if is_last else calm, room, due, is_calm=i < CALM_ROUNDS, is_by_end=is_last)
             if sum(last.late.values()) < sum(best.late.values()):
                 best = last
         return best

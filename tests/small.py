@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import lru_cache
+from functools import cache
 
 from lowtide.scheduler.model.job import JobId, Urgency
-from lowtide.scheduler.model.plan import GridForecast, JobView
+from lowtide.scheduler.model.plan import Action, GridForecast, JobView, Plan
+from lowtide.scheduler.model.reason import ReasonCode
 from lowtide.scheduler.simulate.world import Course, World
 from tests.builders import NOON, SLOT_S, a_forecast, a_job_view, a_queue, a_site
 
@@ -25,7 +26,7 @@ class Small:
 def can_all_be_in_time(jobs: tuple[Small, ...], gpus: int) -> bool:
     """Whether any schedule ends every job in time; tries them all."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def reaches(slot: int, left: tuple[int, ...], running: frozenset[int]) -> bool:
         if not any(left):
             return True
@@ -65,8 +66,27 @@ def view_of(number: int, job: Small) -> JobView:
     return replace(view, submitted_at=NOON)
 
 
+class Noted(World):
+    """A world that keeps why each job waited last."""
+
+    why: dict[JobId, ReasonCode]
+
+    def _follow(self, plan: Plan) -> None:
+        for decision in plan.decisions:
+            if decision.action is Action.WAIT:
+                self.why[decision.job_id] = decision.reason.code
+        super()._follow(plan)
+
+
 def played(jobs: tuple[Small, ...], gpus: int, prices: list[float], policy: str) -> dict[JobId, Course]:
     """What becomes of them under a policy that knows all prices; no margin, no cost of a switch, no bar."""
+    return noted(jobs, gpus, prices, policy)[0]
+
+
+def noted(
+    jobs: tuple[Small, ...], gpus: int, prices: list[float], policy: str
+) -> tuple[dict[JobId, Course], dict[JobId, ReasonCode]]:
+    """The same, and why each job waited last."""
     queue = a_queue(
         policy=policy,
         max_suspensions=1000,
@@ -78,7 +98,9 @@ def played(jobs: tuple[Small, ...], gpus: int, prices: list[float], policy: str)
     )
     views = [view_of(n, job) for n, job in enumerate(jobs)]
     until = NOON + timedelta(seconds=SLOT_S * 400)
-    return World(views, [a_site(gpus=gpus)], {queue.name: queue}, outlook(prices), SLOT_S, until=until).run()
+    world = Noted(views, [a_site(gpus=gpus)], {queue.name: queue}, outlook(prices), SLOT_S, until=until)
+    world.why = {}
+    return world.run(), world.why
 
 
 def outlook(prices: list[float]) -> Callable[[object], dict[str, GridForecast]]:
