@@ -1,7 +1,7 @@
 """The default: one plan for the whole queue, under capacity, with room left for what is still to come.
 
-Source: ours. Requests are served in three groups, each in order of slack: what is due, what runs, what waits. Each
-takes the cheapest slots that are left at any site. That makes it joint:
+Source: ours. Requests are served in groups, each in order of slack: what nobody goes before, what is due, what runs,
+what waits. Each takes the cheapest slots that are left at any site. That makes it joint:
 
 - Running jobs are planned with the others: they go on, pause now or pause later, whatever emits least.
 - Of the capacity ahead a share stays free for work that is yet to be submitted, or else all that could wait would
@@ -10,7 +10,8 @@ takes the cheapest slots that are left at any site. That makes it joint:
 - Jobs are planned to end before their time, by ``margin_h`` where the load nears capacity, by less where it does not:
   what comes in between then finds somebody who can still move.
 - A job that comes out late is served again as one that is due, among the running ones in order of slack: those with
-  more of it make room.
+  more of it make room. If some still are, the last attempt goes by when each must end, which for one GPU and work
+  that may be interrupted is the best order there is.
 
 With constant prices nothing moves: it is ``asap``. Its distance from the optimum under a known future is printed by
 ``lowtide simulate --bound``.
@@ -31,7 +32,7 @@ from lowtide.scheduler.model.units import S_PER_H
 
 Sell = Callable[[int, tuple[Span, ...], int, int], None]
 
-ROUNDS = 3
+ROUNDS = 4
 """How often late jobs are put before others at most; each round takes as long as the first."""
 
 CALM_ROUNDS = 1
@@ -65,18 +66,29 @@ class Balanced(BaseModel):
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
         """Choose for every request; the plan of the round in which the least time is late."""
         margin_s = self.margin_h * S_PER_H * _pressure(problem)
-        asked = replace(problem, requests=tuple(_asked(r, problem.grid.slot_s, margin_s) for r in problem.requests))
-        due = frozenset(i for i, request in enumerate(asked.requests) if request.is_due)
+        asked = replace(problem, requests=tuple(_sooner(request, margin_s) for request in problem.requests))
+        best = self._best(asked)
+        while best.stuck:  # who has nowhere to go stays, and was no room for others
+            kept = tuple(replace(r, hold_s=r.work_s) if r in best.stuck else r for r in asked.requests)
+            asked = replace(asked, requests=kept)
+            best = self._best(asked)
+        return tuple(best.choices[i] for i in range(len(problem.requests)))
+
+    def _best(self, problem: Problem) -> "_Round":
+        """The round in which the least time is late."""
+        calm = replace(problem, requests=tuple(_nearly_done(r, problem.grid.slot_s) for r in problem.requests))
+        due = frozenset(i for i, request in enumerate(problem.requests) if request.is_due)
         spare_gpus = self._spare_gpus(problem)
-        best = last = _Round(asked, spare_gpus, due)
+        best = last = _Round(calm, spare_gpus, due)
         for i in range(ROUNDS):
             if not last.late:
                 break
             due |= last.late.keys()
-            last = _Round(asked, spare_gpus, due, is_calm=i < CALM_ROUNDS)
+            is_last = i == ROUNDS - 1
+            last = _Round(problem if is_last else calm, spare_gpus, due, is_calm=i < CALM_ROUNDS, is_by_end=is_last)
             if sum(last.late.values()) < sum(best.late.values()):
                 best = last
-        return tuple(best.choices[i] for i in range(len(asked.requests)))
+        return best
 
     def _spare_gpus(self, problem: Problem) -> FloatArray | None:
         """[site, slot], GPUs that stay free for work to come; None where nothing is known of it."""
@@ -95,12 +107,17 @@ def _pressure(problem: Problem) -> float:
     return load / (1 - load) * (1 - FULL_LOAD) / FULL_LOAD
 
 
-def _asked(request: Request, slot_s: float, margin_s: float) -> Request:
-    """A request with less time, half of its slack at most; a running job that ends within a slot is not stopped."""
+def _sooner(request: Request, margin_s: float) -> Request:
+    """A request with less time, by half of its slack at most."""
     by_s = min(margin_s, max(0.0, request.latest_start_s - request.release_s) / 2)
-    hold_s = request.hold_s if request.running_at is None or request.work_s > slot_s else request.work_s
-    latest_s, end_s = request.latest_start_s - by_s, request.must_end_s - by_s
-    return replace(request, latest_start_s=latest_s, must_end_s=end_s, hold_s=hold_s)
+    return replace(request, latest_start_s=request.latest_start_s - by_s, must_end_s=request.must_end_s - by_s)
+
+
+def _nearly_done(request: Request, slot_s: float) -> Request:
+    """A running job that ends within a slot is not worth stopping, unless somebody is late."""
+    if request.running_at is None or request.work_s > slot_s:
+        return request
+    return replace(request, hold_s=request.work_s)
 
 
 def _late_s(choice: Choice, request: Request) -> float:
@@ -134,12 +151,21 @@ def _least_running(offer: Offer) -> Placement | None:
 
 
 def _soonest(offer: Offer) -> Placement | None:
-    """The placement that ends first: for what is due at once a window, else also pieces."""
+    """The placement that ends first: for what nobody goes before a window, else also pieces."""
     window, request = offer.baseline, offer.request
-    if request.is_due or not request.suspensions_left:
+    if request.is_foremost or not request.suspensions_left:
         return window
     pieces = earliest_pieces(offer)
     return window if pieces is None or (window is not None and window.end_s <= pieces.end_s) else pieces
+
+
+def _urgency(request: Request, *, is_by_end: bool) -> tuple[float, ...]:
+    """The order of what is due and what runs: the foremost as they come, then by slack, or by when they must end."""
+    if request.is_foremost:
+        return (0,)
+    if is_by_end:
+        return 1, request.must_end_s, request.latest_start_s
+    return 1 if request.is_due else 2, request.latest_start_s, request.must_end_s
 
 
 class _Round:
@@ -148,24 +174,32 @@ class _Round:
     Attributes:
         choices: by number of the request.
         late: by how many seconds requests end later than they should, weighted by GPUs; only those that do.
+        stuck: running requests whose place was taken though they find no other.
 
     """
 
     def __init__(
-        self, problem: Problem, spare_gpus: FloatArray | None, due: frozenset[int], *, is_calm: bool = True
+        self,
+        problem: Problem,
+        spare_gpus: FloatArray | None,
+        due: frozenset[int],
+        *,
+        is_calm: bool = True,
+        is_by_end: bool = False,
     ) -> None:
-        """Serve everybody; in a round that is not calm the due take what ends first."""
+        """Serve everybody; in a round that is not calm the due take what ends first, ``is_by_end`` in that order."""
         self._problem, self._spare_gpus, self._is_calm = problem, spare_gpus, is_calm
         self._timeline, self._undisturbed = problem.timeline.copy(), problem.timeline.copy()
         self.choices: dict[int, Choice] = {}
         self.late: dict[int, float] = {}
+        self.stuck: set[Request] = set()
         requests = problem.requests
         for request in requests:
             self._hold(request, self._timeline.sell)
             if request.running_at is not None:
                 self._undisturbed.sell(request.running_at, ((0.0, request.work_s),), request.gpus, request.cpus)
         first = [i for i, request in enumerate(requests) if i in due or request.running_at is not None]
-        for i in sorted(first, key=lambda i: (not requests[i].is_due, requests[i].latest_start_s)):
+        for i in sorted(first, key=lambda i: _urgency(requests[i], is_by_end=is_by_end)):
             self._take(i, self._in_need(requests[i]) if requests[i].running_at is None else self._going_on(requests[i]))
         for i, request in enumerate(requests):
             if i not in self.choices:
@@ -229,6 +263,8 @@ class _Round:
         if held is None or self._timeline.fits(held.site, held.spans, request.gpus, request.cpus):
             return chosen_of(offer, _least_running if self._is_calm else _nothing)
         placed = _least_running(offer) or self._afterwards(offer)
+        if placed is None and request.hold_s < request.work_s:
+            self.stuck.add(request)
         return replace(chosen_of(offer, _nothing), chosen=placed or held, best=placed, gives_way=placed is not None)
 
     def _hold(self, request: Request, sell: Sell) -> None:
@@ -247,4 +283,6 @@ class _Round:
             return None
         rest = replace(request, running_at=None, work_s=rest_s, release_s=request.hold_s)
         after = Offer(self._problem, self._timeline, rest).earliest_window()
-        return None if after is None else offer.placed(after.site, ((0.0, request.hold_s), *after.spans))
+        if after is None or after.start_s <= request.hold_s + EPSILON_S:
+            return None  # no pause at all
+        return offer.placed(after.site, ((0.0, request.hold_s), *after.spans))

@@ -98,6 +98,7 @@ class Request:
         pinned_s: the start that the last plan promised, or None.
         hold_s: a running job goes on until then before it may be interrupted; 0 when it may be at once.
         is_due: whether it may not be delayed for carbon; only a joint policy is asked about such jobs.
+        is_foremost: whether nobody goes before it, however late: clinical work, and what was ordered to run now.
         importance: how much of its workflow waits for it, relative to the workflow's most important job, in [0, 1];
             0 for a job outside of any workflow: nothing waits for it.
         modes: the ways in which it can run; empty where it can only run as declared.
@@ -123,6 +124,7 @@ class Request:
     pinned_s: float | None = None
     hold_s: float = 0.0
     is_due: bool = False
+    is_foremost: bool = False
     importance: float = 0.0
     modes: tuple[Mode, ...] = ()
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lowtide.policies.guard import quantile
-from lowtide.policies.problem import Request
+from lowtide.policies.problem import EPSILON_S, Request
 from lowtide.scheduler.decide.market import LIVE, Market
 from lowtide.scheduler.decide.wording import when
 from lowtide.scheduler.model.job import Urgency
@@ -125,7 +125,7 @@ def _may_suspend(view: JobView, queue: Queue, snapshot: Snapshot, market: Market
     if not able or view.forced or view.held or view.site not in market.index:
         return False
     reachable = snapshot.sites[market.index[str(view.site)]].reachable
-    return reachable and _latest_start_s(view, queue, snapshot, lost_s=view.at_stake_s) > snapshot.slot_s
+    return reachable and _can_wait(_latest_start_s(view, queue, snapshot, lost_s=view.at_stake_s), snapshot.slot_s)
 
 
 def _idle(view: JobView, snapshot: Snapshot) -> JobDecision | None:
@@ -159,6 +159,11 @@ def _largest(view: JobView, snapshot: Snapshot) -> str:
     return f"{site.gpus} GPU(s) and {site.cpus} CPU(s){model}"
 
 
+def _can_wait(latest_start_s: float, slot_s: float) -> bool:
+    """Whether a start in the next slot is in time, be it to the second: plans begin work as late as that."""
+    return latest_start_s >= slot_s - EPSILON_S
+
+
 def _latest_start_s(view: JobView, queue: Queue, snapshot: Snapshot, lost_s: float = 0.0) -> float:
     """Latest finish less the remaining run time with its margin and one switch, in seconds after now."""
     left_s = (view.latest_finish_at - snapshot.now).total_seconds()
@@ -170,7 +175,9 @@ def _asker(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> A
     request = _request(view, queue, snapshot, market, latest_start_s)
     latest_start_at = snapshot.now + timedelta(seconds=latest_start_s)
     rush = None if request.running_at is not None else _rush(view, queue, latest_start_s, snapshot.slot_s)
-    return Asker(view, queue, replace(request, is_due=rush is not None), rush, latest_start_at)
+    is_foremost = rush in {ReasonCode.CLINICAL, ReasonCode.RUN_NOW}
+    request = replace(request, is_due=rush is not None, is_foremost=is_foremost)
+    return Asker(view, queue, request, rush, latest_start_at)
 
 
 def _rush(view: JobView, queue: Queue, latest_start_s: float, slot_s: float) -> ReasonCode | None:
@@ -179,7 +186,7 @@ def _rush(view: JobView, queue: Queue, latest_start_s: float, slot_s: float) -> 
         return ReasonCode.CLINICAL
     if view.forced:
         return ReasonCode.RUN_NOW
-    if latest_start_s <= slot_s:
+    if not _can_wait(latest_start_s, slot_s):
         return ReasonCode.DEADLINE if view.has_deadline else ReasonCode.PATIENCE
     return None
 

@@ -172,7 +172,7 @@ def test_inv_10_only_a_start_in_time_is_ever_deferred_for_carbon(snapshot: Snaps
         if decision.reason.code is ReasonCode.CARBON_WINDOW:
             assert decision.chosen is not None
             assert decision.latest_start_at is not None
-            assert decision.latest_start_at > snapshot.now + timedelta(seconds=snapshot.slot_s)
+            assert decision.latest_start_at >= snapshot.now + timedelta(seconds=snapshot.slot_s)
             assert decision.chosen.finish <= view.latest_finish_at
             assert decision.next_review_at <= decision.latest_start_at
 

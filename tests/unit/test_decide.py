@@ -437,3 +437,20 @@ def test_the_plan_names_the_grid_data_it_rests_on() -> None:
     (row,) = decide(a_snapshot(a_job_view())).grid
     assert (row["zone"], row["rung"], row["signal"]) == ("GB", "fresh", "average")
     assert str(row["from"]).startswith("2026-03-10T12:00")
+
+
+@pytest.mark.parametrize(("spare_s", "action"), [(900.0, Action.WAIT), (899.0, Action.START)])
+def test_a_job_waits_as_long_as_a_start_in_the_next_slot_is_in_time(spare_s: float, action: Action) -> None:
+    queue = a_queue(deadline_margin=0.0, switch_cost_s=0.0)
+    job = a_job_view(hours=1, finish_in_h=1 + spare_s / 3600, has_deadline=True)
+    cheaper_soon = a_forecast([300.0] + [50.0] * 95)
+    assert only(a_snapshot(job, queues=[queue], forecasts=[cheaper_soon])).action is action
+
+
+@pytest.mark.parametrize("policy", policy_names())
+def test_clinical_work_goes_before_what_must_end_sooner_under_every_policy(policy: str) -> None:
+    ordinary = a_job_view("a", hours=1, finish_in_h=1, has_deadline=True)
+    clinical = a_job_view("b", hours=1, patience_h=24, urgency=Urgency.CLINICAL)
+    sites = [a_site_view(a_site(gpus=1))]
+    found = by_id(a_snapshot(ordinary, clinical, sites=sites, queues=[a_queue(policy=policy)]))
+    assert (found["a"].action, found["b"].action) == (Action.WAIT, Action.START)
