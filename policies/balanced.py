@@ -56,7 +56,7 @@ class Balanced(BaseModel):
 
     reserve: float = Field(default=0.35, ge=0.0, le=1.0)
     reserve_memory_h: float = Field(default=8.0, gt=0.0, le=168.0)
-    margin_h: float = Field(default=1.0, ge=0.0, le=24.0)
+    margin_h: float = Field(default=1.25, ge=0.0, le=24.0)
 
     @property
     def is_joint(self) -> bool:
@@ -66,7 +66,9 @@ class Balanced(BaseModel):
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
         """Choose for every request; the plan of the round in which the least time is late."""
         margin_s = self.margin_h * S_PER_H * _pressure(problem)
-        asked = replace(problem, requests=tuple(_sooner(request, margin_s) for request in problem.requests))
+        asked = replace(
+            problem, requests=tuple(_sooner(request, margin_s, problem.grid.slot_s) for request in problem.requests)
+        )
         best = self._best(asked)
         while best.stuck:  # who has nowhere to go stays, and was no room for others
             kept = tuple(replace(r, hold_s=r.work_s) if r in best.stuck else r for r in asked.requests)
@@ -107,9 +109,9 @@ def _pressure(problem: Problem) -> float:
     return load / (1 - load) * (1 - FULL_LOAD) / FULL_LOAD
 
 
-def _sooner(request: Request, margin_s: float) -> Request:
-    """A request with less time, by half of its slack at most."""
-    by_s = min(margin_s, max(0.0, request.latest_start_s - request.release_s) / 2)
+def _sooner(request: Request, margin_s: float, slot_s: float) -> Request:
+    """A request with less time, by whole slots and by half of its slack at most."""
+    by_s = min(margin_s, max(0.0, request.latest_start_s - request.release_s) / 2) // slot_s * slot_s
     return replace(request, latest_start_s=request.latest_start_s - by_s, must_end_s=request.must_end_s - by_s)
 
 
