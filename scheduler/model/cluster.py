@@ -94,7 +94,7 @@ class Cluster(Protocol):
         """All submissions that the cluster knows."""
 
     async def stop(self, submission_id: str) -> bool:
-        """Ask it to stop; False when it had ended."""
+        """Ask it to stop; False when it had ended, soon after that if not at once."""
 
     async def log_tail(self, submission_id: str, *, max_bytes: int, lines: int) -> str:
         """The end of its log; '' when there is none yet."""
