@@ -25,8 +25,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lowtide.policies.lift import chosen_as, chosen_of
 from lowtide.policies.offer import Offer
-from lowtide.policies.pieces import cheapest, cheapest_pieces, earliest_pieces, less
-from lowtide.policies.problem import EPSILON_S, Choice, FloatArray, Placement, Problem, Request
+from lowtide.policies.pieces import cheapest_pieces, earliest_pieces, less
+from lowtide.policies.problem import EPSILON_S, Choice, IntArray, Placement, Problem, Request
 from lowtide.policies.timeline import Span
 from lowtide.scheduler.model.units import S_PER_H
 
@@ -92,14 +92,13 @@ class Balanced(BaseModel):
                 best = last
         return best
 
-    def _spare_gpus(self, problem: Problem) -> FloatArray | None:
+    def _spare_gpus(self, problem: Problem) -> IntArray | None:
         """[site, slot], GPUs that stay free for work to come; None where nothing is known of it."""
         if not any(problem.inflow_gpus) or not self.reserve:
             return None
         hours = problem.grid.edges_s[:-1] / S_PER_H
         ramp = self.reserve * (1 - np.exp(-hours / self.reserve_memory_h))
-        spare: FloatArray = np.floor(np.array(problem.inflow_gpus)[:, None] * ramp)
-        return spare
+        return np.floor(np.array(problem.inflow_gpus)[:, None] * ramp).astype(np.int64)
 
 
 def _pressure(problem: Problem) -> float:
@@ -112,6 +111,8 @@ def _pressure(problem: Problem) -> float:
 def _sooner(request: Request, margin_s: float, slot_s: float) -> Request:
     """A request with less time, by whole slots and by half of its slack at most."""
     by_s = min(margin_s, max(0.0, request.latest_start_s - request.release_s) / 2) // slot_s * slot_s
+    if by_s == 0:
+        return request
     return replace(request, latest_start_s=request.latest_start_s - by_s, must_end_s=request.must_end_s - by_s)
 
 
@@ -138,7 +139,7 @@ def _least(offer: Offer) -> Placement | None:
     """The placement that emits least: a window, or pieces where the job may be interrupted."""
     if not offer.request.suspensions_left or offer.is_guarded:
         return offer.cheapest()
-    return cheapest(offer)
+    return cheapest_pieces(offer)
 
 
 def _least_running(offer: Offer) -> Placement | None:
@@ -149,7 +150,7 @@ def _least_running(offer: Offer) -> Placement | None:
     later = cheapest_pieces(offer.going_on())
     if offer.request.hold_s > 0:
         return less(kept, later)
-    return less(less(kept, later), cheapest(offer))
+    return less(less(kept, later), cheapest_pieces(offer))
 
 
 def _soonest(offer: Offer) -> Placement | None:
@@ -183,7 +184,7 @@ class _Round:
     def __init__(
         self,
         problem: Problem,
-        spare_gpus: FloatArray | None,
+        spare_gpus: IntArray | None,
         due: frozenset[int],
         *,
         is_calm: bool = True,
@@ -243,7 +244,7 @@ class _Round:
     def _at_ease(self, request: Request) -> Choice:
         """What emits least, leaving as much room for work to come as can be."""
         offer = Offer(self._problem, self._timeline, request)
-        if offer.baseline is None or not offer.open_sites().any():
+        if offer.baseline is None or not offer.is_open:
             return Choice(offer.baseline, offer.baseline)
         for eased in self._eased(offer):
             best = _least(eased)

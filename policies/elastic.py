@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from lowtide.policies.fill import Field, Piece
 from lowtide.policies.holding import placed_in
 from lowtide.policies.lift import sell_in_order
-from lowtide.policies.lowest_slots import cheaper, cheapest_pieces
+from lowtide.policies.lowest_slots import cheaper, cheapest_slots
 from lowtide.policies.mend import settled
 from lowtide.policies.offer import Offer
 from lowtide.policies.problem import EPSILON_S, BoolArray, Choice, Placement, Problem, Request
@@ -41,15 +41,15 @@ class Elastic(BaseModel):
 
 def _widest_where_clean(offer: Offer) -> Placement | None:
     if not offer.request.modes or offer.request.running_at is not None:
-        return cheapest_pieces(offer)
+        return cheapest_slots(offer)
     if offer.is_guarded:
         return offer.cheapest()
-    return cheaper(cheapest_pieces(offer), spread(offer))
+    return cheaper(cheapest_slots(offer), spread(offer))
 
 
 def spread(offer: Offer) -> Placement | None:
     """The best placement in any modes over the open sites; None when no site has one."""
-    open_sites = offer.open_sites()
+    open_sites = offer.open_sites
     found = [placed for site in offer.request.sites if open_sites[site] and (placed := _at_site(offer, site))]
     return min(found, key=lambda p: p.cost_g, default=None)
 

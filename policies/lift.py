@@ -57,7 +57,7 @@ def choose(problem: Problem, timeline: Timeline, request: Request, rule: Rule) -
 def chosen_of(offer: Offer, rule: Rule) -> Choice:
     """The guarded choice of one offer."""
     baseline = offer.baseline
-    if baseline is None or not offer.open_sites().any():
+    if baseline is None or not offer.is_open:
         return Choice(baseline, baseline)
     best = rule(offer)
     return Choice(baseline, baseline) if best is None else chosen_as(offer, best, rule)

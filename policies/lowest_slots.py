@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from lowtide.policies.lift import sell_in_order
 from lowtide.policies.offer import Offer
+from lowtide.policies.pieces import cheapest_pieces
 from lowtide.policies.problem import Choice, Placement, Problem
-from lowtide.policies.slots import interrupted
 
 
 class LowestSlots(BaseModel):
@@ -20,23 +20,23 @@ class LowestSlots(BaseModel):
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
         """Choose slots for every request; a running job may be suspended for cheaper ones."""
-        return sell_in_order(problem, cheapest_pieces)
+        return sell_in_order(problem, cheapest_slots)
 
 
-def cheapest_pieces(offer: Offer) -> Placement | None:
+def cheapest_slots(offer: Offer) -> Placement | None:
     """The rule for one job, in the way that it declares."""
     request = offer.request
     if request.running_at is not None:
         return _stop_now(offer) if request.suspensions_left else None
     if offer.is_guarded or not request.suspensions_left:
         return offer.cheapest()
-    return cheaper(offer.cheapest(), interrupted(offer))
+    return cheapest_pieces(offer)
 
 
 def _stop_now(offer: Offer) -> Placement | None:
     """The best plan that pauses a running job now, unless a later pause, or none, is cheaper."""
-    pause = cheaper(offer.cheapest(), interrupted(offer))
-    later = cheaper(offer.baseline, interrupted(offer.going_on()))
+    pause = cheapest_pieces(offer)
+    later = cheaper(offer.baseline, cheapest_pieces(offer.going_on()))
     return offer.baseline if pause is None or cheaper(later, pause) is later else pause
 
 

@@ -14,12 +14,15 @@ from lowtide.policies.problem import (
     EPSILON_S,
     BoolArray,
     FloatArray,
+    IntArray,
     Placement,
     Problem,
     Request,
+    as_array,
     group_mask,
 )
 from lowtide.policies.timeline import Span, Timeline
+from lowtide.policies.windows import earliest_window
 from lowtide.scheduler.model.difference import Difference, joint
 from lowtide.scheduler.model.units import kwh_per_s
 
@@ -36,6 +39,7 @@ _KEPT = (
     "room",
     "mode_room",
     "baseline",
+    "open_sites",
     "first_column",
     "latest_start_s",
     "must_end_s",
@@ -50,6 +54,7 @@ class Offer:
         request: the job.
         room: [site, slot], slots with enough capacity at sites open to the request.
         baseline: the earliest placement that fits, or going on for a running job; None when nothing fits.
+        open_sites: [site], where a shift may be counted: comparable grams, and a baseline within the forecast.
         first: when set, the start slot that the rule must keep (a promise made earlier).
         latest_start_s: as the request's, or sooner.
         must_end_s: as the request's, or sooner.
@@ -73,6 +78,7 @@ class Offer:
         "latest_start_s",
         "mode_room",
         "must_end_s",
+        "open_sites",
         "request",
         "room",
     )
@@ -95,6 +101,7 @@ class Offer:
         self.first: int | None = None
         self.is_guarded = self.goes_on = False
         self.baseline = self._going_on() if request.running_at is not None else self._earliest()
+        self.open_sites = self._open_sites()
 
     @property
     def problem(self) -> Problem:
@@ -119,13 +126,12 @@ class Offer:
         start_s = self.start_s(slot)
         return self.placed(site, ((start_s, start_s + self.request.length_s),))
 
-    def last_column(self, site: int) -> int:
-        """The exclusive last slot that ends in time and within a site's forecast."""
-        grid = self._problem.grid
-        return min(grid.slot_at(min(self.must_end_s, self._problem.prices.known_until(site))), grid.count)
+    @property
+    def is_open(self) -> bool:
+        """Whether a shift may be counted at any site."""
+        return bool(self.open_sites.any())
 
-    def open_sites(self) -> BoolArray:
-        """[site], where a shift may be counted: comparable grams, and a baseline within the forecast."""
+    def _open_sites(self) -> BoolArray:
         if self.baseline is None:
             return np.zeros(len(self.room), dtype=np.bool_)
         prices, site = self._problem.prices, self.baseline.site
@@ -233,10 +239,10 @@ class Offer:
         other.latest_start_s, other.must_end_s = self.latest_start_s - by_s, self.must_end_s - by_s
         return other
 
-    def sparing(self, spare: FloatArray) -> "Offer":
+    def sparing(self, spare_gpus: IntArray) -> "Offer":
         """The same offer where so many GPUs per [site, slot] stay free besides."""
         other = self._copy()
-        other.room = self.room & (self._free_gpus - spare >= self.request.gpus)
+        other.room = self.room & (self._free_gpus >= spare_gpus + self.request.gpus)
         other._fitting = None  # noqa: SLF001 - our own copy
         return other
 
@@ -252,7 +258,7 @@ class Offer:
         grid, length_s = self._problem.grid, self.request.length_s
         blocked = np.zeros((self.room.shape[0], grid.count + 1), dtype=np.int32)
         np.cumsum(~self.room, axis=1, out=blocked[:, 1:])
-        long = min(max(1, math.ceil((length_s - EPSILON_S) / grid.slot_s)), grid.count)
+        long = self._long
         fits = np.empty_like(self.room)
         whole = grid.count - long + 1
         np.equal(blocked[:, long:], blocked[:, :whole], out=fits[:, :whole])
@@ -268,24 +274,30 @@ class Offer:
 
     def _earliest(self) -> Placement | None:
         """The first window that fits; among sites free then, the greener of those that compare."""
-        slot, free = self._first_free()
-        if not free:
+        problem, request, slot = self._problem, self.request, self._release_slot
+        grid, prices = problem.grid, problem.prices
+        if slot >= grid.count:
             return None
-        windows = [self.window(site, slot) for site in free]
-        groups = self._problem.prices.groups
-        rivals = [w for w in windows if groups[w.site] == groups[windows[0].site]]
-        return min(rivals, key=lambda w: w.cost_g) if not math.isnan(windows[0].cost_g) else windows[0]
+        slot, site = earliest_window(
+            self.room,
+            as_array(request.sites),
+            slot,
+            min(grid.slots_until(self.start_s(slot) + request.length_s), grid.count),
+            self._long,
+            prices.price_g_per_kwh,
+            prices.price_sum,
+            grid.edges_s,
+            prices.codes,
+            request.release_s,
+            request.length_s,
+        )
+        return None if site < 0 else self.window(site, slot)
 
-    def _first_free(self) -> tuple[int, list[int]]:
-        """The first slot in which a window fits anywhere, and where; mostly that is at once."""
-        slot, grid = self._release_slot, self._problem.grid
-        until = min(grid.slots_until(self.start_s(slot) + self.request.length_s), grid.count)
-        free = [s for s in self.request.sites if slot < grid.count and self.room[s, slot:until].all()]
-        if not free:
-            columns = _any_site(self._fits)
-            slot = int(columns.argmax())
-            free = [site for site in self.request.sites if self._fits[site, slot]]
-        return slot, free
+    @property
+    def _long(self) -> int:
+        """How many slots a window takes that begins with one."""
+        grid = self._problem.grid
+        return min(max(1, math.ceil((self.request.length_s - EPSILON_S) / grid.slot_s)), grid.count)
 
     def _going_on(self) -> Placement:
         site = self.request.running_at
@@ -316,8 +328,8 @@ class Offer:
     def _window_costs(self) -> FloatArray:
         prices, length_s = self._problem.prices, self.request.length_s
         low, high = self._columns()
-        open_sites = self.open_sites()
-        if high <= low or not open_sites.any():
+        open_sites = self.open_sites
+        if high <= low or not self.is_open:
             return np.empty((len(open_sites), 0))
         cost = self._integrals(prices.price_sum, prices.price_g_per_kwh, low, high)
         ends_s = self._problem.grid.edges_s[low:high] + length_s

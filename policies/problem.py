@@ -201,6 +201,8 @@ class Prices:
         groups: one value per site; grams compare only between sites of the same group.
         is_certain: whether no error is expected anywhere.
         differences: one per site: how errors of its slots go together, PUE included; None where unknown.
+        codes: [site], ``groups`` as numbers; -1 where there is no forecast.
+        known_slots: [site], the exclusive last slot that ends within the forecast.
 
     """
 
@@ -208,14 +210,16 @@ class Prices:
         "_edges",
         "_error_rows",
         "_known_until",
+        "_order",
         "_price_rows",
-        "_ranked",
+        "codes",
         "differences",
         "error_g_per_kwh",
         "error_sum",
         "grid",
         "groups",
         "is_certain",
+        "known_slots",
         "known_until_s",
         "may_shift",
         "price_g_per_kwh",
@@ -248,25 +252,22 @@ class Prices:
         self.is_certain = not self.error_g_per_kwh.any()
         self._edges: list[float] = grid.edges_s.tolist()
         self._known_until: list[float] = known_until_s.tolist()
-        self._ranked: dict[tuple[int, int, int], Ranked] = {}
+        self._order: IntArray | None = None
+        self.known_slots = np.array([min(grid.slot_at(k), grid.count) for k in self._known_until], dtype=np.int64)
+        numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+        codes = (numbers[g] if known else -1 for g, known in zip(groups, self.priced, strict=True))
+        self.codes = np.fromiter(codes, dtype=np.int64, count=len(groups))
 
     def known_until(self, site: int) -> float:
         """The end of what a site's forecast covers, in seconds after now."""
         return self._known_until[site]
 
-    def ranked(self, site: int, low: int, high: int) -> "Ranked":
-        """A site's slots in [low, high) from the cheapest on; of equals the earlier first."""
-        found = self._ranked.get((site, low, high))
-        if found is None:
-            row = self.price_g_per_kwh[site, low:high]
-            slots = row.argsort(kind="stable")
-            found = self._ranked[site, low, high] = Ranked(slots + low, self.grid.slot_s, row[slots])
-        return found
-
-    def in_time(self, low: int, high: int) -> "Ranked":
-        """Slots in [low, high) from the earliest on, at no price."""
-        slots = np.arange(low, min(high, self.grid.count))
-        return Ranked(slots, self.grid.slot_s, np.zeros(len(slots)))
+    @property
+    def order(self) -> IntArray:
+        """[site, slot], the numbers of a site's slots from the cheapest on; of equals the earlier first."""
+        if self._order is None:
+            self._order = self.price_g_per_kwh[:, :-1].argsort(axis=1, kind="stable")
+        return self._order
 
     def price_over(self, site: int, spans: tuple[Span, ...]) -> float:
         """The integral of the price over spans, in g/kWh·s."""
@@ -296,34 +297,6 @@ class Prices:
                 slot = min(slot_at(start_s), last)
                 total -= sums[slot] + (start_s - edges[slot]) * row[slot]
         return total
-
-
-class Ranked:
-    """Slots in an order of merit, and the least that work in them costs if all of them had room.
-
-    Attributes:
-        slots: slot numbers, best first.
-
-    """
-
-    __slots__ = ("_price", "_slot_s", "_until", "slots")
-
-    def __init__(self, slots: IntArray, slot_s: float, price: FloatArray) -> None:
-        """Take slots with their prices in g/kWh in the same order."""
-        self.slots, self._slot_s = slots, slot_s
-        self._price: list[float] = price.tolist()
-        self._until: list[float] = [0.0, *(np.cumsum(price) * slot_s).tolist()]
-
-    def least(self, need_s: float) -> float:
-        """The price integral in g/kWh·s of so much work in the best slots; infinite where they are too few."""
-        whole = int((need_s + EPSILON_S) // self._slot_s)
-        if whole >= len(self._price):
-            return (
-                self._until[-1]
-                if need_s <= whole * self._slot_s + EPSILON_S and whole == len(self._price)
-                else math.inf
-            )
-        return self._until[whole] + max(0.0, need_s - whole * self._slot_s) * self._price[whole]
 
 
 def _with_integral(values: FloatArray, widths_s: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -366,6 +339,12 @@ class Policy(Protocol):
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
         """Choose for every request, in the order of the requests; together they fit the timeline."""
         ...
+
+
+@lru_cache(maxsize=4096)
+def as_array(sites: tuple[int, ...]) -> IntArray:
+    """Indexes of sites, for what is compiled."""
+    return np.array(sites, dtype=np.int64)
 
 
 @lru_cache(maxsize=256)

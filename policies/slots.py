@@ -1,4 +1,4 @@
-"""Cuts interruptible work into stretches of slots: the cheapest ones, or the first below a threshold.
+"""Cuts interruptible work into stretches of slots: the first ones below a threshold, or the cheapest.
 
 The stretches begin as single slots chosen one by one and are then settled: grown until all work, the switches
 included, fits; shrunk where that saves; joined across short gaps when that is cheaper, or when there
@@ -50,38 +50,27 @@ class Slots:
         return total - self.spare_s(runs) * self.price[runs[-1][1] - 1]
 
 
-def interrupted(offer: Offer, limits: list[float] | None = None) -> Placement | None:
-    """The best interrupted placement over the open sites; None when no site has one.
-
-    Args:
-        offer: what the job can have.
-        limits: per site, take the first slots priced at most so much; without limits, the cheapest.
-
-    """
-    open_sites = offer.open_sites()
+def interrupted(offer: Offer, limits: list[float]) -> Placement | None:
+    """The soonest run, with pauses, in slots priced at most so much at their site; None when no site has one."""
     found = [
         placed
         for site in offer.request.sites
-        if open_sites[site] and (placed := at_site(offer, site, None if limits is None else limits[site]))
+        if offer.open_sites[site] and (placed := _at_site(offer, site, limits[site]))
     ]
-    if limits is not None:
-        return min(found, key=lambda p: (p.start_s, p.cost_g), default=None)
-    return min(found, key=lambda p: p.cost_g, default=None)
+    return min(found, key=lambda p: (p.start_s, p.cost_g), default=None)
 
 
-def at_site(offer: Offer, site: int, limit: float | None) -> Placement | None:
-    """The best interrupted placement at one site; see ``interrupted``."""
+def _at_site(offer: Offer, site: int, limit: float) -> Placement | None:
+    """The same at one site; in the end, as patience runs out, also in dearer slots."""
     low = offer.first_column if offer.first is None else offer.first
     slots = _usable(offer, site, low)
     if slots is None:
         return None
-    order = _cheapest_first(slots) if limit is None else _first_below(slots, limit)
+    order = _first_below(slots, limit)
     if offer.first is not None:
         order = [0, *(i for i in order if i != 0)]
     runs = settled(slots, _runs(_enough(slots, order)), keep_first=offer.first is not None)
-    if runs is None or (len(runs) == 1 and limit is None):
-        return None  # one stretch is a window, and the offer knows the best of those
-    return offer.placed(site, _spans(offer, slots, runs, low))
+    return None if runs is None else offer.placed(site, _spans(offer, slots, runs, low))
 
 
 def cheapest_runs(slots: Slots, *, keep_first: bool) -> list[Run] | None:

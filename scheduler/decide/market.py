@@ -1,7 +1,7 @@
 """Turns a snapshot's sites and forecasts into arrays: prices per site and slot, and the capacity left."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,6 +33,8 @@ class Market:
     is_brief: bool
     free_now: list[list[int]]
     """[site] of GPUs and CPUs that no live attempt holds: only this can be started on."""
+    able: dict[tuple[object, ...], tuple[int, ...]] = field(default_factory=dict)
+    """Sites that answer and could run a job, by what it needs and where it may run; filled when first asked for."""
 
     def takes_now(self, site: int, gpus: int, cpus: int) -> bool:
         """Take what is free now; False, and nothing taken, where it is not enough."""

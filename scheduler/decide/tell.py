@@ -149,7 +149,9 @@ def _rush_facts(asker: Asker) -> dict[str, object]:
 
 
 def _candidates(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> tuple[Candidate, ...]:
-    """What was considered, each placement once, earliest reason to list it first."""
+    """What was considered, each placement once, earliest reason to list it first; the chosen one alone if brief."""
+    if here.is_brief:
+        return () if choice.chosen is None else (_candidate(choice.chosen, "chosen", asker, choice, here, snapshot),)
     considered = [(choice.baseline, "as soon as possible" if asker.request.running_at is None else "going on")]
     if choice.best is not None:
         considered.append((choice.chosen, "chosen"))
@@ -186,7 +188,7 @@ def _conditions(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot, 
         return (f"{need.gpus} GPU(s) and {need.cpus} CPU(s) became free at a site that it may use",)
     if code is ReasonCode.BEGIN_TIME:
         return (run_now(str(asker.view.job_id)),)
-    if code is not ReasonCode.CARBON_WINDOW or placed is None or asker.request.running_at is not None:
+    if code is not ReasonCode.CARBON_WINDOW or placed is None or asker.request.running_at is not None or here.is_brief:
         return ()
     limit = break_even_g_per_kwh(here.prices, asker.request, choice, placed)
     if limit is not None:

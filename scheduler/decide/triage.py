@@ -1,6 +1,6 @@
 """Sorts jobs into those whose answer needs no planning and those that ask for capacity, with their order."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from lowtide.policies.guard import quantile
@@ -18,6 +18,8 @@ IDLE_REVIEW = timedelta(hours=1)
 
 LEAST_WORK_S = 1.0
 """A job that has not ended still needs some time, whatever its estimate says."""
+
+FOREMOST = frozenset({ReasonCode.CLINICAL, ReasonCode.RUN_NOW})
 
 SOMEONE, NO_REASON = "a user", "no reason was given"
 """Stand-ins where the view does not carry who acted and why; the event log does."""
@@ -67,7 +69,11 @@ def triage(
     for view in views:
         queue = snapshot.queues.get(view.queue) or Queue(view.queue, policy="asap")
         is_joint = (queue.policy, queue.policy_params) in joint
-        known = _live(view, queue, snapshot, market, is_joint=is_joint) if view.state in LIVE else _idle(view, snapshot)
+        known = (
+            _live(view, queue, snapshot, market, is_joint=is_joint)
+            if view.state in LIVE
+            else _idle(view, snapshot, market)
+        )
         if known is None:
             askers.append(_asker(view, queue, snapshot, market))
         else:
@@ -128,11 +134,13 @@ def _may_suspend(view: JobView, queue: Queue, snapshot: Snapshot, market: Market
     return reachable and _can_wait(_latest_start_s(view, queue, snapshot, lost_s=view.at_stake_s), snapshot.slot_s)
 
 
-def _idle(view: JobView, snapshot: Snapshot) -> JobDecision | None:
+def _idle(view: JobView, snapshot: Snapshot, market: Market) -> JobDecision | None:
     """The decision for a waiting job that no capacity could help, or None."""
     if view.held:
         code = ReasonCode.SUSPENDED_BY_USER if view.state is JobState.SUSPENDED else ReasonCode.HELD
         return _plain(view, snapshot, Action.WAIT, code, actor=SOMEONE, job_id=view.job_id)
+    if _sites(view, snapshot, market, None):
+        return None
     if not view.allowed_sites:
         allowed = "its allowed jurisdictions"
         return _plain(view, snapshot, Action.WAIT, ReasonCode.RESIDENCY, allowed=allowed)
@@ -142,11 +150,9 @@ def _idle(view: JobView, snapshot: Snapshot) -> JobDecision | None:
         if view.resources.gpu_model is not None:
             need += f" of model {view.resources.gpu_model}"
         return _plain(view, snapshot, Action.WAIT, ReasonCode.NO_SITE, need=need, offer=_largest(view, snapshot))
-    if not any(v.reachable for v in able):
-        names = ", ".join(v.site.name for v in able)
-        soon = snapshot.now + timedelta(seconds=min(snapshot.slot_s, IDLE_REVIEW.total_seconds()))
-        return _plain(view, snapshot, Action.WAIT, ReasonCode.SITE_UNREACHABLE, soon, site=names)
-    return None
+    names = ", ".join(v.site.name for v in able)
+    soon = snapshot.now + timedelta(seconds=min(snapshot.slot_s, IDLE_REVIEW.total_seconds()))
+    return _plain(view, snapshot, Action.WAIT, ReasonCode.SITE_UNREACHABLE, soon, site=names)
 
 
 def _largest(view: JobView, snapshot: Snapshot) -> str:
@@ -172,12 +178,10 @@ def _latest_start_s(view: JobView, queue: Queue, snapshot: Snapshot, lost_s: flo
 
 def _asker(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> Asker:
     latest_start_s = _latest_start_s(view, queue, snapshot)
-    request = _request(view, queue, snapshot, market, latest_start_s)
-    latest_start_at = snapshot.now + timedelta(seconds=latest_start_s)
-    rush = None if request.running_at is not None else _rush(view, queue, latest_start_s, snapshot.slot_s)
-    is_foremost = rush in {ReasonCode.CLINICAL, ReasonCode.RUN_NOW}
-    request = replace(request, is_due=rush is not None, is_foremost=is_foremost)
-    return Asker(view, queue, request, rush, latest_start_at)
+    is_running = view.state is JobState.RUNNING
+    rush = None if is_running else _rush(view, queue, latest_start_s, snapshot.slot_s)
+    request = _request(view, queue, snapshot, market, latest_start_s, rush)
+    return Asker(view, queue, request, rush, snapshot.now + timedelta(seconds=latest_start_s))
 
 
 def _rush(view: JobView, queue: Queue, latest_start_s: float, slot_s: float) -> ReasonCode | None:
@@ -191,7 +195,9 @@ def _rush(view: JobView, queue: Queue, latest_start_s: float, slot_s: float) -> 
     return None
 
 
-def _request(view: JobView, queue: Queue, snapshot: Snapshot, market: Market, latest_start_s: float) -> Request:
+def _request(
+    view: JobView, queue: Queue, snapshot: Snapshot, market: Market, latest_start_s: float, rush: ReasonCode | None
+) -> Request:
     now, need = snapshot.now, view.resources
     running_at = market.index[str(view.site)] if view.state is JobState.RUNNING else None
     resumes = running_at is not None or view.state is JobState.SUSPENDED
@@ -216,6 +222,8 @@ def _request(view: JobView, queue: Queue, snapshot: Snapshot, market: Market, la
         running_at=running_at,
         pinned_s=pinned_s,
         hold_s=0.0 if running_at is None else max(0.0, (_free_at(view, queue, snapshot) - now).total_seconds()),
+        is_due=rush is not None,
+        is_foremost=rush in FOREMOST,
         modes=view.modes,
     )
 
@@ -224,10 +232,13 @@ def _sites(view: JobView, snapshot: Snapshot, market: Market, running_at: int | 
     """The sites that may run it, by index, in the job's order; a running job stays where it is."""
     if running_at is not None:
         return (running_at,)
-    known = (market.index[name] for name in view.allowed_sites if name in market.index)
-    return tuple(
-        i for i in known if snapshot.sites[i].reachable and snapshot.sites[i].site.can_ever_run(view.resources)
-    )
+    key = view.allowed_sites, view.resources
+    if key not in market.able:
+        known = (market.index[name] for name in view.allowed_sites if name in market.index)
+        market.able[key] = tuple(
+            i for i in known if snapshot.sites[i].reachable and snapshot.sites[i].site.can_ever_run(view.resources)
+        )
+    return market.able[key]
 
 
 def _release_s(view: JobView, now: datetime) -> float:

@@ -226,13 +226,20 @@ def test_inv_14_the_same_snapshot_gives_the_same_bytes_in_any_job_order(snapshot
     assert turned.decisions[::-1] == first.decisions
 
 
-@given(snapshots(waiting=True), st.integers(20, 500))
+@given(snapshots(waiting=True), st.integers(20, 500), st.sampled_from(["balanced", "others"]))
 @FEW
-def test_with_a_constant_intensity_everything_runs_as_soon_as_possible(snapshot: Snapshot, price: int) -> None:
+def test_with_a_constant_intensity_everything_runs_as_soon_as_possible(
+    snapshot: Snapshot, price: int, queues: str
+) -> None:
     flat = {z: replace(f, g_per_kwh=(float(price),) * len(f.g_per_kwh)) for z, f in snapshot.forecasts.items()}
     asap = {name: replace(queue, policy="asap") for name, queue in snapshot.queues.items()}
     # As declared: a mode that needs less energy is worth taking at any price, and holds another share of the site.
     declared = tuple(replace(view, modes=()) for view in snapshot.jobs)
+    # A joint policy's jobs are served before those of others, so that beside these nobody's order is that of asap.
+    if queues == "balanced":
+        declared = tuple(replace(view, queue="balanced") for view in declared)
+    else:
+        declared = tuple(view for view in declared if view.queue != "balanced")
     ours = decide(replace(snapshot, forecasts=flat, jobs=declared))
     theirs = decide(replace(snapshot, forecasts=flat, queues=asap, jobs=declared))
     assert [d.action for d in ours.decisions] == [d.action for d in theirs.decisions]

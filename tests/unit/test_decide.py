@@ -331,7 +331,7 @@ def test_a_suspendable_job_is_suspended_for_a_real_gain() -> None:
 
 
 def test_a_running_job_is_not_suspended_into_slots_that_a_waiting_one_was_promised() -> None:
-    running = a_job_view("r", gpus=8, hours=4, patience_h=6, running_h=1, suspendable=True)
+    running = a_job_view("r", gpus=8, hours=3, patience_h=7, running_h=1, suspendable=True)
     waiting = a_job_view("w", gpus=8, hours=4, patience_h=20)
     queues = [a_queue(policy="lowest_slots")]
     assert by_id(a_snapshot(running, queues=queues, forecasts=[DIP]))["r"].action is Action.SUSPEND

@@ -141,8 +141,8 @@ def test_lowest_slots_leaves_jobs_that_may_not_be_interrupted_whole() -> None:
 def test_lowest_slots_pauses_a_running_job_at_the_end_of_the_cheap_slots_and_not_before(
     cheap_slots_left: int, action: Action
 ) -> None:
-    prices = [100.0] * cheap_slots_left + [300.0] * 20 + [50.0] * 100
-    decision = planned("lowest_slots", prices, hours=3, running_h=1.0, suspendable=True, finish_in_h=8)
+    prices = [40.0] * cheap_slots_left + [300.0] * 20 + [50.0] * 100
+    decision = planned("lowest_slots", prices, hours=3, running_h=1.0, suspendable=True, finish_in_h=11)
     assert decision.action is action
 
 

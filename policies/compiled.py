@@ -1,0 +1,16 @@
+"""Compiles inner loops; the first use of a version compiles for some seconds, later ones read what was kept."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """The same function as machine code, kept between processes where there is a folder that may be written."""
+    try:
+        return cast("F", njit(cache=True)(function))
+    except RuntimeError:  # no such folder: compile in every process
+        return cast("F", njit(function))

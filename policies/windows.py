@@ -1,0 +1,79 @@
+"""The earliest window over all of a job's sites at once, compiled."""
+
+import math
+
+from lowtide.policies.compiled import compiled
+from lowtide.policies.problem import BoolArray, FloatArray, IntArray
+
+NEAR_S = 1e-6
+
+
+@compiled
+def _first_slot(room: BoolArray, release: int, until: int, long: int) -> int:
+    """The first slot from which a window has room; so many slots as there are where there is none."""
+    count = len(room)
+    if release < count and room[release:until].all():
+        return release
+    run = 0
+    for slot in range(release + 1, count):
+        run = run + 1 if room[slot] else 0
+        if run == long:
+            return slot - long + 1
+    return count - run  # beyond the grid nothing is in the way
+
+
+@compiled
+def _over(sums: FloatArray, price: FloatArray, edges_s: FloatArray, slot: int, start_s: float, end_s: float) -> float:
+    """The price integral of a window that begins in a slot; beyond the grid the last slot's value goes on."""
+    slot_s, passed_s = edges_s[-1] - edges_s[-2], end_s - edges_s[1] + NEAR_S
+    last = 0 if passed_s < 0 else min(1 + int(passed_s // slot_s), len(edges_s) - 2)
+    until_end = sums[last] + (end_s - edges_s[last]) * price[last]
+    return float(until_end - sums[slot] - (start_s - edges_s[slot]) * price[slot])
+
+
+@compiled
+def earliest_window(
+    room: BoolArray,
+    sites: IntArray,
+    release: int,
+    until: int,
+    long: int,
+    price: FloatArray,
+    sums: FloatArray,
+    edges_s: FloatArray,
+    groups: IntArray,
+    release_s: float,
+    length_s: float,
+) -> tuple[int, int]:
+    """The first slot from which a window fits at any site, and the site; site -1 where there is none.
+
+    Of sites free then the preferred one, or the cheapest of those whose grams compare with its own.
+
+    Args:
+        room: [site, slot], whether there is room for the job.
+        sites: those that may be used, the preferred first.
+        release: the first slot that may be used.
+        until: the exclusive last slot of a window that begins at the release.
+        long: how many slots any other window takes.
+        price: [site, slot], g/kWh times PUE.
+        sums: [site, slot], its integral.
+        edges_s: [slot + 1], when slots begin and end.
+        groups: [site], equal where grams compare; negative where nothing is known.
+        release_s: when the work may begin.
+        length_s: of the window.
+
+    """
+    count, first, chosen, least = room.shape[1], room.shape[1], -1, math.inf
+    for site in sites:
+        slot = _first_slot(room[site], release, until, long)
+        if slot < first:
+            first, chosen, least = slot, site, math.nan
+        elif slot == count or slot > first or groups[site] < 0 or groups[site] != groups[chosen]:
+            continue
+        start_s = max(float(edges_s[first]), release_s)
+        if math.isnan(least):
+            least = _over(sums[chosen], price[chosen], edges_s, first, start_s, start_s + length_s)
+        cost = _over(sums[site], price[site], edges_s, first, start_s, start_s + length_s)
+        if cost < least:
+            chosen, least = site, cost
+    return first, chosen
