@@ -24,6 +24,7 @@ from typing import IO, TextIO
 import structlog
 import uvicorn
 
+from lowtide.policies.warm import warm
 from lowtide.scheduler.api.app import create_app
 from lowtide.scheduler.control.assemble import Daemon
 from lowtide.scheduler.control.clock import Anchor, Clock
@@ -135,6 +136,7 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._shutdown, False)
+        await asyncio.to_thread(warm)
         self.daemon.start()
         # the first sums read the whole store: better before anybody waits for them
         self.daemon.background.once(asyncio.to_thread(self.metrics.render), "metrics")
