@@ -22,6 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, func, select, text
 
+from lowtide.scheduler.control import budget_metrics as budgets
 from lowtide.scheduler.control import foresight_metrics as foresight
 from lowtide.scheduler.control import shadow_metrics as shadow
 from lowtide.scheduler.model.errors import StoreFailure
@@ -47,6 +48,8 @@ REASONS = {
     ReasonCode.NO_SITE: "capacity",
     ReasonCode.SITE_UNREACHABLE: "capacity",
     ReasonCode.GRID_DATA_STALE: "provider_stale",
+    ReasonCode.BUDGET: "budget",
+    ReasonCode.OVER_BUDGET: "budget",
     ReasonCode.RUN_NOW: "manual",
     ReasonCode.HELD: "manual",
 }
@@ -136,6 +139,7 @@ class _Fleet(Collector):
         """All families."""
         yield from self._about()
         yield from self._grid()
+        yield from budgets.families(self._daemon.loop.latest_snapshot)
         found = self._stored()
         yield GaugeMetricFamily("lowtide_db_up", "Whether the database answers.", value=int(found is not None))
         yield from found or []

@@ -13,6 +13,7 @@ from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, 
 
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import Urgency, check_id
+from lowtide.scheduler.model.project import Period
 from lowtide.scheduler.model.site import Queue, Site
 
 
@@ -115,6 +116,41 @@ class QueueSettings(_Strict):
         return Queue(policy_params=params, **values)
 
 
+class BudgetSettings(_Strict):
+    """What a project may spend in a calendar period; at least one of the limits is given."""
+
+    period: Period = Field(description="in UTC; weeks begin on Monday")
+    carbon_g: Annotated[float | None, Field(gt=0)] = Field(None, description="grams of CO2e, as the ledger counts them")
+    gpu_h: Annotated[float | None, Field(gt=0)] = Field(None, description="GPU-hours of attempts")
+    near: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.8, description="share of a limit from which on the project's work goes by any expected saving"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "BudgetSettings":
+        if self.carbon_g is None and self.gpu_h is None:
+            message = f"a budget for a {self.period} without a limit; give carbon_g, gpu_h or both"
+            raise ValueError(message)
+        return self
+
+
+class ProjectSettings(_Strict):
+    """One project; jobs name theirs, and a project that is not listed has no budget."""
+
+    name: str
+    budgets: tuple[BudgetSettings, ...] = Field((), description="each period once")
+
+    @model_validator(mode="after")
+    def _check(self) -> "ProjectSettings":
+        check_id(self.name, "project")
+        periods = [budget.period for budget in self.budgets]
+        doubled = sorted({period.value for period in periods if periods.count(period) > 1})
+        if doubled:
+            message = f"project {self.name} has two budgets for a {doubled[0]}; put both limits in one"
+            raise ValueError(message)
+        return self
+
+
 REGION = re.compile(r"[a-z0-9][a-z0-9_-]*:[a-z0-9][a-z0-9_.-]*", re.ASCII)
 MAX_REGION = 80
 
@@ -160,6 +196,7 @@ class Settings(_Strict):
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(8470, description="0 picks a free one")
     sites: tuple[SiteSettings, ...] = ()
     queues: tuple[QueueSettings, ...] = DEFAULT_QUEUES
+    projects: tuple[ProjectSettings, ...] = ()
     grids: tuple[GridSettings, ...] = DEFAULT_GRIDS
     regions: dict[str, RegionSettings] = Field(
         default_factory=dict, description="cloud regions whose zone you know better than public tables, see below"
@@ -194,7 +231,12 @@ class Settings(_Strict):
 
     @model_validator(mode="after")
     def _check(self) -> "Settings":
-        for what, names in (("site", [s.name for s in self.sites]), ("queue", [q.name for q in self.queues])):
+        named = {
+            "site": [s.name for s in self.sites],
+            "queue": [q.name for q in self.queues],
+            "project": [p.name for p in self.projects],
+        }
+        for what, names in named.items():
             doubled = {n for n in names if names.count(n) > 1}
             if doubled:
                 message = f"{what} {', '.join(sorted(doubled))} is configured twice"

@@ -16,11 +16,13 @@ from lowtide.policies.holding import fits, is_done_in_modes, sell
 from lowtide.policies.lift import settle
 from lowtide.policies.problem import EPSILON_S, Choice, Placement, Policy, Problem, Request
 from lowtide.policies.timeline import Timeline
+from lowtide.scheduler.decide.budget import asked_anew, is_withheld, within_budgets
 from lowtide.scheduler.decide.keep import kept
 from lowtide.scheduler.decide.market import Market, market
 from lowtide.scheduler.decide.registry import policy_for
 from lowtide.scheduler.decide.tell import grid_data, told
 from lowtide.scheduler.decide.triage import Asker, PolicyName, triage
+from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.plan import JobDecision, Plan, PolicyFailure, Snapshot
 
 FindPolicy = Callable[[str, tuple[tuple[str, float], ...]], Policy]
@@ -37,6 +39,25 @@ class _Answer:
     failure: PolicyFailure | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A plan, whom it has end late, and who waits for a budget in it."""
+
+    plan: Plan
+    late: frozenset[JobId]
+    withheld: frozenset[JobId]
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What a plan has regard to besides carbon and time: budgets, but for ``spared`` jobs; None stands for all."""
+
+    spared: frozenset[JobId] | None = frozenset()
+
+
+_STRICT, _PLAIN = _Terms(), _Terms(None)
+
+
 def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
     """Decide about every job of a snapshot.
 
@@ -51,20 +72,38 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
         decided by ``asap`` and say so, and the plan names it among its failures.
 
     """
+    asked = asked_anew(snapshot)
+    draft = _draft(asked, find_policy, _STRICT)
+    if not (draft.late and draft.withheld):
+        return draft.plan
+    plain = _draft(asked, find_policy, _PLAIN)
+    if not draft.late <= plain.late:  # some would not be late if nobody waited for a budget
+        draft = _draft(asked, find_policy, _Terms(draft.late & draft.withheld))
+    return (draft if draft.late <= plain.late else plain).plan
+
+
+def _draft(snapshot: Snapshot, find_policy: FindPolicy, terms: _Terms) -> _Draft:
+    """The plan under these terms."""
     here, joint = market(snapshot), _joint(snapshot, find_policy)
     decisions = kept(snapshot, here)
     asked = [view for view in snapshot.jobs if view.job_id not in decisions]
     settled, askers = triage(snapshot, here, asked, joint)
-    decisions |= settled
+    beyond, askers = within_budgets(askers, snapshot, here, terms.spared)
+    decisions |= settled | beyond
     failures: dict[PolicyFailure, None] = {}
     for answer in _answers(askers, here, find_policy, joint):
         decisions[answer.asker.view.job_id], failure = _decided(answer, here, snapshot)
         if failure is not None:
             failures[failure] = None
-    if joint and snapshot.asked is not None and any(_is_late(asker, decisions) for asker in askers):
-        return decide(replace(snapshot, asked=None), find_policy)  # others may be able to make room
+    held = frozenset(asker.view.job_id for asker in askers if is_withheld(asker))
+    is_alone = bool(joint) and snapshot.asked is not None
+    is_weighed = held or is_alone or terms is not _STRICT
+    late = frozenset(a.view.job_id for a in askers if is_weighed and _is_late(a, decisions))
+    if is_alone and late:
+        return _draft(replace(snapshot, asked=None), find_policy, terms)  # others may be able to make room
     ordered = tuple(decisions[view.job_id] for view in snapshot.jobs)
-    return Plan(snapshot.now, ordered, grid_data(snapshot), tuple(failures))
+    plan = Plan(snapshot.now, ordered, grid_data(snapshot), tuple(failures))
+    return _Draft(plan, late, held)
 
 
 def _joint(snapshot: Snapshot, find_policy: FindPolicy) -> frozenset[PolicyName]:

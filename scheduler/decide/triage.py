@@ -10,6 +10,7 @@ from lowtide.scheduler.decide.wording import when
 from lowtide.scheduler.model.job import Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Snapshot
+from lowtide.scheduler.model.project import Overdraft
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 from lowtide.scheduler.model.site import Queue
 
@@ -29,13 +30,17 @@ PolicyName = tuple[str, tuple[tuple[str, float], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """A job that asks for capacity; ``rush`` is why it may not be delayed for carbon, if so."""
+    """A job that asks for capacity.
+
+    ``rush`` is why it may not be delayed for carbon, if so; ``over`` the spent budget that it stands before.
+    """
 
     view: JobView
     queue: Queue
     request: Request
     rush: ReasonCode | None
     latest_start_at: datetime
+    over: Overdraft | None = None
 
     @property
     def order(self) -> tuple[object, ...]:
