@@ -42,6 +42,7 @@ REASONS = {
     ReasonCode.LOW_CARBON_NOW: "carbon",
     ReasonCode.MODES_CHOSEN: "carbon",
     ReasonCode.NO_GAIN: "carbon",
+    ReasonCode.DELAY_WEIGHT: "carbon",
     ReasonCode.DEADLINE: "deadline",
     ReasonCode.PATIENCE: "deadline",
     ReasonCode.CAPACITY: "capacity",

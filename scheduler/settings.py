@@ -108,6 +108,9 @@ class QueueSettings(_Strict):
     switch_cost_s: Annotated[float, Field(ge=0)] = 120.0
     deadline_margin: Annotated[float, Field(ge=0, le=1)] = 0.1
     priority: int = 0
+    delay_g_per_h: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="grams of CO2e that each hour by which a job ends later must save, see projects.md"
+    )
 
     def queue(self) -> Queue:
         """The queue as the core sees it."""

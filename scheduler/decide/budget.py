@@ -127,7 +127,7 @@ def within_budgets(
 
 def _greener(asker: Asker) -> Asker:
     """The same job, for which any expected saving counts."""
-    return replace(asker, request=replace(asker.request, min_savings=0.0, z=EXPECTED_GAIN))
+    return replace(asker, request=replace(asker.request, min_savings=0.0, z=EXPECTED_GAIN, delay_g_per_h=0.0))
 
 
 def _held(asker: Asker, own: list[Purse], snapshot: Snapshot, spared: frozenset[JobId] | None) -> Asker:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from lowtide.policies.asap import Asap
+from lowtide.policies.delay import in_grams, undelayed
 from lowtide.policies.holding import fits, is_done_in_modes, sell
 from lowtide.policies.lift import settle
 from lowtide.policies.problem import EPSILON_S, Choice, Placement, Policy, Problem, Request
@@ -190,13 +191,21 @@ def _asked(
 ) -> tuple[tuple[Choice, ...], PolicyFailure | None]:
     """A policy's choices for a run of requests; those of ``asap``, who disturbs nobody, where it fails, and why."""
     if name is None:
-        return _ASAP.plan(undisturbed), None
+        return _soonest(undisturbed), None
     try:
-        choices = tuple(find_policy(*name).plan(run))
+        policy = find_policy(*name)
+        weighed = run if getattr(policy, "weighs_delay", False) else undelayed(run)
+        choices = tuple(policy.plan(weighed))
         _check_form(choices, len(run.requests))
+        choices = in_grams(weighed, choices)
     except Exception as error:  # noqa: BLE001 - other people's code, and clinical work stands behind it
-        return _ASAP.plan(undisturbed), _failure(name[0], error)
+        return _soonest(undisturbed), _failure(name[0], error)
     return choices, None
+
+
+def _soonest(problem: Problem) -> tuple[Choice, ...]:
+    """Everybody as soon as capacity allows, in grams whatever delay is worth."""
+    return _ASAP.plan(undelayed(problem))
 
 
 def _check_form(choices: tuple[Choice, ...], wanted: int) -> None:
@@ -224,7 +233,7 @@ def _held(problem: Problem, request: Request, choice: Choice) -> Choice:
     sound, timeline = choice, problem.timeline
     placed = choice.chosen
     if not _is_plan_for_running(timeline, request, choice):
-        (sound,) = _ASAP.plan(replace(problem, requests=(request,)))
+        (sound,) = _soonest(replace(problem, requests=(request,)))
         placed = sound.chosen
     if placed is not None:
         sell(timeline, request, placed)
@@ -248,7 +257,7 @@ def _sold(problem: Problem, request: Request, choice: Choice) -> Choice:
     """
     sound, timeline = choice, problem.timeline
     if not _is_sound(timeline, request, choice):
-        (sound,) = _ASAP.plan(replace(problem, requests=(request,)))
+        (sound,) = _soonest(replace(problem, requests=(request,)))
     settle(timeline, request, sound)
     return sound
 

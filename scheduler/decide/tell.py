@@ -139,8 +139,17 @@ def _why_now(asker: Asker, choice: Choice, here: Market) -> Reason:
         and choice.best is not None
         and choice.saving_g > NOISE * baseline.cost_g
     ):
-        return Reason(ReasonCode.NO_GAIN, {"saving_g": choice.saving_g, "doubt_g": choice.bar_g})
+        return _not_worth(asker, choice)
     return Reason(ReasonCode.LOW_CARBON_NOW)
+
+
+def _not_worth(asker: Asker, choice: Choice) -> Reason:
+    """Why a saving does not justify to wait for it."""
+    delay_g_per_h = asker.request.delay_g_per_h
+    if delay_g_per_h:
+        facts: dict[str, object] = {"saving_g": choice.saving_g, "bar_g": choice.bar_g, "delay_g_per_h": delay_g_per_h}
+        return Reason(ReasonCode.DELAY_WEIGHT, facts)
+    return Reason(ReasonCode.NO_GAIN, {"saving_g": choice.saving_g, "doubt_g": choice.bar_g})
 
 
 def _rush_facts(asker: Asker) -> dict[str, object]:

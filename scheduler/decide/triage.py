@@ -222,6 +222,7 @@ def _request(view: JobView, queue: Queue, snapshot: Snapshot, market: Market, la
         pinned_s=pinned_s,
         hold_s=0.0 if running_at is None else max(0.0, (_free_at(view, queue, snapshot) - now).total_seconds()),
         modes=view.modes,
+        delay_g_per_h=queue.delay_g_per_h,
     )
 
 

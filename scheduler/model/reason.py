@@ -31,6 +31,7 @@ class ReasonCode(StrEnum):
     LOW_CARBON_NOW = "low_carbon_now"
     MODES_CHOSEN = "modes_chosen"
     NO_GAIN = "no_gain"
+    DELAY_WEIGHT = "delay_weight"
     GRID_DATA_STALE = "grid_data_stale"
     POLICY_ASAP = "policy_asap"
     POLICY_FAILED = "policy_failed"
@@ -97,6 +98,10 @@ SENTENCES: dict[ReasonCode, str] = {
         "starts now, as wide and as hard as the grid is clean; saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
     ),
     ReasonCode.NO_GAIN: "waiting would save {saving_g:.0f} g, not more than the doubt of {doubt_g:.0f} g",
+    ReasonCode.DELAY_WEIGHT: (
+        "waiting would save {saving_g:.0f} g; at {delay_g_per_h:g} g an hour of delay, and by its doubt, it would have "
+        "to save {bar_g:.0f} g"
+    ),
     ReasonCode.GRID_DATA_STALE: "the grid data ({rung}) does not justify a delay",
     ReasonCode.POLICY_ASAP: "its queue runs jobs as soon as possible",
     ReasonCode.POLICY_FAILED: "the policy {policy} of its queue failed ({error}), so nothing is delayed for carbon",

@@ -8,26 +8,25 @@ import pytest
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.model.job import Urgency
 from lowtide.scheduler.model.lifecycle import JobState
-from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Snapshot
-from lowtide.scheduler.model.project import Budget, Measure, Period, ProjectView, Spending
+from lowtide.scheduler.model.plan import Action, JobDecision, JobView
+from lowtide.scheduler.model.project import Measure, Period, ProjectView, Spending
 from lowtide.scheduler.model.reason import ReasonCode
 from lowtide.scheduler.model.site import Queue
-from tests.builders import NOON, a_dip, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
+from tests.builders import (
+    NOON,
+    a_dip,
+    a_forecast,
+    a_job_view,
+    a_queue,
+    a_site,
+    a_site_view,
+    a_snapshot,
+    a_spending,
+    budgeted,
+)
 
 MIDNIGHT = NOON.replace(hour=0) + timedelta(days=1)
 ASAP = (a_queue(policy="asap"),)
-
-
-def a_spending(
-    used: float, limit: float = 1000.0, *, measure: Measure = Measure.CARBON, period: Period = Period.DAY
-) -> Spending:
-    return Spending(Budget(period, measure, limit), used, *period.around(NOON))
-
-
-def budgeted(snapshot: Snapshot, *spendings: Spending) -> Snapshot:
-    """The same, with all jobs on the account of a project with these budgets."""
-    jobs = tuple(replace(view, project="scans") for view in snapshot.jobs)
-    return replace(snapshot, jobs=jobs, projects={"scans": ProjectView("scans", spendings)})
 
 
 def planned(
