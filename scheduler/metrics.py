@@ -22,8 +22,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, func, select, text
 
-from lowtide.scheduler.control import budget_metrics as budgets
 from lowtide.scheduler.control import foresight_metrics as foresight
+from lowtide.scheduler.control import project_metrics as projects
 from lowtide.scheduler.control import shadow_metrics as shadow
 from lowtide.scheduler.model.errors import StoreFailure
 from lowtide.scheduler.model.lifecycle import TERMINAL_JOB_STATES, JobState
@@ -140,7 +140,7 @@ class _Fleet(Collector):
         """All families."""
         yield from self._about()
         yield from self._grid()
-        yield from budgets.families(self._daemon.loop.latest_snapshot)
+        yield from projects.families(self._daemon.loop.latest_snapshot)
         found = self._stored()
         yield GaugeMetricFamily("lowtide_db_up", "Whether the database answers.", value=int(found is not None))
         yield from found or []

@@ -108,6 +108,9 @@ class QueueSettings(_Strict):
     switch_cost_s: Annotated[float, Field(ge=0)] = 120.0
     deadline_margin: Annotated[float, Field(ge=0, le=1)] = 0.1
     priority: int = 0
+    fair_share_weight: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="how far jobs of projects that used less than their share go before others, see projects.md"
+    )
     delay_g_per_h: Annotated[float, Field(ge=0)] = Field(
         0.0, description="grams of CO2e that each hour by which a job ends later must save, see projects.md"
     )
@@ -138,9 +141,10 @@ class BudgetSettings(_Strict):
 
 
 class ProjectSettings(_Strict):
-    """One project; jobs name theirs, and a project that is not listed has no budget."""
+    """One project; jobs name theirs, and one that is not listed has no budget and a share of 1."""
 
     name: str
+    share: Annotated[float, Field(gt=0)] = Field(1.0, description="what it is due, beside the shares of other projects")
     budgets: tuple[BudgetSettings, ...] = Field((), description="each period once")
 
     @model_validator(mode="after")
@@ -205,6 +209,9 @@ class Settings(_Strict):
         default_factory=dict, description="cloud regions whose zone you know better than public tables, see below"
     )
     slot_s: Annotated[float, Field(ge=60, le=3600)] = 900.0
+    fair_share_half_life_h: Annotated[float, Field(ge=24, le=2160)] = Field(
+        168.0, description="hours after which GPU time that a project used counts half for its fair share"
+    )
     tick_s: Annotated[float, Field(gt=0)] = Field(
         15.0, description="wall seconds between two scheduling cycles when nothing happens"
     )

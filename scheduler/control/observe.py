@@ -54,6 +54,7 @@ class Observer:
         views = tuple(self._job(row, live.get(row["id"]), now, site_views) for row in rows)
         queues = dict(self.queues)
         queues |= {v.queue: FALLBACK_QUEUE for v in views if v.queue not in queues}
+        is_shared = any(queue.fair_share_weight for queue in queues.values())
         shot = Snapshot(
             now=now,
             jobs=views,
@@ -62,7 +63,7 @@ class Observer:
             forecasts=forecasts,
             slot_s=self._settings.slot_s,
             inflow_gpus=self._inflow.gpus(now) if self._inflow is not None else 0.0,
-            projects=self._projects.views(connection, rows, live, now),
+            projects=self._projects.views(connection, rows, live, now, is_shared=is_shared),
         )
         return shot, {row["id"]: row for row in rows}
 

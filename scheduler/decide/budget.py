@@ -91,7 +91,8 @@ def asked_anew(snapshot: Snapshot) -> Snapshot:
     """The same, asking about every job with a budget: what is left of it may have changed by any other."""
     if snapshot.asked is None or not snapshot.projects:
         return snapshot
-    budgeted = {view.job_id for view in snapshot.jobs if view.project in snapshot.projects}
+    names = {name for name, project in snapshot.projects.items() if project.spendings}
+    budgeted = {view.job_id for view in snapshot.jobs if view.project in names}
     return replace(snapshot, asked=snapshot.asked | budgeted)
 
 

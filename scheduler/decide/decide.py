@@ -7,7 +7,7 @@ No I/O, clock or randomness: the same snapshot gives the same plan (INV-14).
 
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -18,6 +18,7 @@ from lowtide.policies.lift import settle
 from lowtide.policies.problem import EPSILON_S, Choice, Placement, Policy, Problem, Request
 from lowtide.policies.timeline import Timeline
 from lowtide.scheduler.decide.budget import asked_anew, is_withheld, within_budgets
+from lowtide.scheduler.decide.fairness import in_fair_order
 from lowtide.scheduler.decide.keep import kept
 from lowtide.scheduler.decide.market import Market, market
 from lowtide.scheduler.decide.registry import policy_for
@@ -42,21 +43,23 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A plan, whom it has end late, and who waits for a budget in it."""
+    """A plan, whom it has end late, who waits for a budget in it, and whether shares have changed who goes first."""
 
     plan: Plan
     late: frozenset[JobId]
     withheld: frozenset[JobId]
+    is_fair: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """What a plan has regard to besides carbon and time: budgets, but for ``spared`` jobs; None stands for all."""
+    """What a plan regards besides carbon and time: fair shares, and budgets but for ``spared`` jobs (None: all)."""
 
     spared: frozenset[JobId] | None = frozenset()
+    is_fair: bool = True
 
 
-_STRICT, _PLAIN = _Terms(), _Terms(None)
+_STRICT, _PLAIN = _Terms(), _Terms(None, is_fair=False)
 
 
 def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
@@ -75,12 +78,23 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
     """
     asked = asked_anew(snapshot)
     draft = _draft(asked, find_policy, _STRICT)
-    if not (draft.late and draft.withheld):
+    if not draft.late or not (draft.withheld or draft.is_fair):
         return draft.plan
     plain = _draft(asked, find_policy, _PLAIN)
-    if not draft.late <= plain.late:  # some would not be late if nobody waited for a budget
-        draft = _draft(asked, find_policy, _Terms(draft.late & draft.withheld))
+    for terms in _milder(draft):
+        if draft.late <= plain.late:
+            break
+        draft = _draft(asked, find_policy, terms)  # somebody would be in time without budgets and shares
     return (draft if draft.late <= plain.late else plain).plan
+
+
+def _milder(draft: _Draft) -> Iterator[_Terms]:
+    """Terms that may spare those who are late in a draft, the strictest first."""
+    spared = draft.late & draft.withheld
+    if spared:
+        yield _Terms(spared)
+    if draft.is_fair:
+        yield _Terms(spared, is_fair=False)
 
 
 def _draft(snapshot: Snapshot, find_policy: FindPolicy, terms: _Terms) -> _Draft:
@@ -89,22 +103,24 @@ def _draft(snapshot: Snapshot, find_policy: FindPolicy, terms: _Terms) -> _Draft
     decisions = kept(snapshot, here)
     asked = [view for view in snapshot.jobs if view.job_id not in decisions]
     settled, askers = triage(snapshot, here, asked, joint)
-    beyond, askers = within_budgets(askers, snapshot, here, terms.spared)
+    served = in_fair_order(askers, snapshot) if terms.is_fair else askers
+    is_fair = served is not askers and any(a is not b for a, b in zip(served, askers, strict=True))
+    beyond, askers = within_budgets(served, snapshot, here, terms.spared)
     decisions |= settled | beyond
     failures: dict[PolicyFailure, None] = {}
     for answer in _answers(askers, here, find_policy, joint):
         decisions[answer.asker.view.job_id], failure = _decided(answer, here, snapshot)
         if failure is not None:
             failures[failure] = None
-    held = frozenset(asker.view.job_id for asker in askers if is_withheld(asker))
+    held = frozenset(a.view.job_id for a in askers if is_withheld(a)) if snapshot.projects else frozenset()
     is_alone = bool(joint) and snapshot.asked is not None
-    is_weighed = held or is_alone or terms is not _STRICT
+    is_weighed = held or is_fair or is_alone or terms is not _STRICT
     late = frozenset(a.view.job_id for a in askers if is_weighed and _is_late(a, decisions))
     if is_alone and late:
         return _draft(replace(snapshot, asked=None), find_policy, terms)  # others may be able to make room
     ordered = tuple(decisions[view.job_id] for view in snapshot.jobs)
     plan = Plan(snapshot.now, ordered, grid_data(snapshot), tuple(failures))
-    return _Draft(plan, late, held)
+    return _Draft(plan, late, held, is_fair)
 
 
 def _joint(snapshot: Snapshot, find_policy: FindPolicy) -> frozenset[PolicyName]:

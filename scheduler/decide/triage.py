@@ -49,11 +49,16 @@ class Asker:
         Running jobs come last: they hold their capacity anyway and may only swap it for what is left over. A joint
         policy sees to its running jobs itself.
         """
+        return self.order_by(self.request.latest_start_s)
+
+    def order_by(self, slack_s: float) -> tuple[object, ...]:
+        """The same for a job with so much slack; what is due comes before all that is not."""
         return (
             self.request.running_at is not None,
             self.rush is not ReasonCode.CLINICAL,
             self.rush is not ReasonCode.RUN_NOW,
-            self.request.latest_start_s,
+            self.rush is None,
+            slack_s,
             -self.queue.priority,
             self.view.submitted_at,
             self.view.job_id,

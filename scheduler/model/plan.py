@@ -101,7 +101,8 @@ class Snapshot:
 
     ``asked`` names the jobs that are to be decided anew, None for all: the others keep their placements, as long as
     those still fit. ``inflow_gpus`` is how many GPUs the work submitted of late keeps busy on average.
-    With ``is_brief`` alternatives are left out of the plan. ``projects`` are those with a budget, by name.
+    With ``is_brief`` alternatives are left out of the plan. ``projects`` are by name those that budgets or
+    fair shares tell of; empty where there is neither.
     """
 
     now: datetime

@@ -84,10 +84,15 @@ class Spending:
 
 @dataclass(frozen=True, slots=True)
 class ProjectView:
-    """One project as one decision sees it."""
+    """One project as one decision sees it: its share beside other projects, and what it has used of late.
+
+    ``recent_gpu_h`` are GPU-hours that count half after every half-life.
+    """
 
     name: str
     spendings: tuple[Spending, ...] = ()
+    share: float = 1.0
+    recent_gpu_h: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,22 @@ Whole-number sums that are moved on, as in ``totals.py``: rows are never deleted
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, cast, func, literal_column, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    RowMapping,
+    cast,
+    func,
+    literal_column,
+    select,
+    type_coerce,
+)
 
 from lowtide.scheduler.model.lifecycle import LIVE_ATTEMPT_STATES
 from lowtide.scheduler.store.tables import attempt, emission, event, job
@@ -39,11 +51,11 @@ class Spent:
 
     def emissions_g(self, project: str, start: datetime, end: datetime) -> float:
         """Grams of the days in [start, end), which begin and end at midnight UTC."""
-        return _summed(self.emissions_ug, project, start, end) / MICRO
+        return summed(self.emissions_ug, project, start, end)
 
     def gpu_s(self, project: str, start: datetime, end: datetime) -> float:
         """GPU-seconds of attempts that have ended, of the same days."""
-        return _summed(self.gpu_us, project, start, end) / MICRO
+        return summed(self.gpu_us, project, start, end)
 
 
 def by_day(start: datetime, end: datetime) -> list[tuple[date, int]]:
@@ -57,9 +69,19 @@ def by_day(start: datetime, end: datetime) -> list[tuple[date, int]]:
     return found
 
 
-def _summed(days: Days, project: str, start: datetime, end: datetime) -> int:
+def gpu_days(attempts: Iterable[tuple[str, RowMapping, datetime]]) -> Days:
+    """GPU microseconds of attempts by project and day, from their start to the moment that is given with each."""
+    found: Days = Counter()
+    for project, row, end in attempts:
+        for day, ran_us in by_day(row["started_at"], end) if row["started_at"] is not None else ():
+            found[project, day] += row["gpus"] * ran_us
+    return found
+
+
+def summed(days: Days, project: str, start: datetime, end: datetime) -> float:
+    """The sum over the days in [start, end), which begin and end at midnight UTC, in millions."""
     first = start.date()
-    return sum(days[project, first + i * DAY] for i in range((end - start) // DAY))
+    return sum(days[project, first + i * DAY] for i in range((end - start) // DAY)) / MICRO
 
 
 def _newest(connection: Connection) -> tuple[int, int]:
@@ -100,8 +122,5 @@ def _ran(connection: Connection, after: int, until: int) -> Days:
             attempt.c.gpus > 0,
         )
     )
-    found: Days = Counter()
-    for project, gpus, started_at, ended_at in connection.execute(query):
-        for day, ran_us in by_day(started_at, ended_at):
-            found[project, day] += gpus * ran_us
-    return found
+    rows = connection.execute(query).mappings()
+    return gpu_days((row["project"], row, row["ended_at"]) for row in rows)

@@ -28,7 +28,10 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "At the top": (Settings, "Keys of the settings file given with `--config`."),
     "sites": (SiteSettings, "A list; without it a private Ray cluster is started on this machine."),
     "queues": (QueueSettings, f"A list; without it there are {', '.join(f'`{q.name}`' for q in DEFAULT_QUEUES)}."),
-    "projects": (ProjectSettings, "A list; jobs name their project, and one that is not listed has no budget."),
+    "projects": (
+        ProjectSettings,
+        "A list; jobs name their project, and others have no budget and a share of 1.",
+    ),
     "budgets": (
         BudgetSettings,
         "A list under a project. [Budgets](projects.md#budgets) says what comes of one that is near its end or spent.",

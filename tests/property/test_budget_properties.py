@@ -13,6 +13,7 @@ from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Snapshot
 from lowtide.scheduler.model.project import Budget, Measure, Period, ProjectView, Spending
 from lowtide.scheduler.model.reason import ReasonCode
+from tests.builders import a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
 from tests.property.test_decide_properties import FEW, snapshots
 
 PROJECTS = ("scans", "cells")
@@ -94,3 +95,46 @@ def test_an_open_budget_changes_nothing(snapshot: Snapshot) -> None:
     wide = Spending(Budget(Period.DAY, Measure.CARBON, 1e12), 0.0, *Period.DAY.around(snapshot.now))
     held = replace(snapshot, jobs=jobs, projects={"scans": ProjectView("scans", (wide,))})
     assert plan_to_json(decide(held)) == plan_to_json(decide(snapshot))
+
+
+@st.composite
+def crowded(draw: st.DrawFn) -> Snapshot:
+    """A few jobs of two projects that together fill one GPU for most of their time."""
+    jobs = [
+        replace(
+            a_job_view(f"j{i}", hours=draw(st.sampled_from([1, 2, 4, 6])), patience_h=draw(st.floats(1, 14))),
+            project=draw(st.sampled_from(PROJECTS)),
+            suspendable=draw(st.booleans()),
+        )
+        for i in range(draw(st.integers(2, 5)))
+    ]
+    queue = a_queue(policy=draw(st.sampled_from(["asap", "balanced", "lowest_window"])))
+    prices = draw(st.lists(st.sampled_from([100.0, 200.0, 300.0]), min_size=12, max_size=12))
+    forecast = a_forecast([price for price in prices for _ in range(8)])
+    return a_snapshot(*jobs, queues=[queue], sites=[a_site_view(a_site(gpus=1))], forecasts=[forecast])
+
+
+@given(crowded(), st.sampled_from([(0.0, 100.0), (90.0, 10.0), (50.0, 50.0)]), st.sampled_from([0.1, 0.5, 1.0]))
+@FEW
+def test_inv_10_no_job_is_late_for_the_share_of_another(
+    snapshot: Snapshot, used: tuple[float, float], weight: float
+) -> None:
+    shares = {name: ProjectView(name, recent_gpu_h=gpu_h) for name, gpu_h in zip(PROJECTS, used, strict=True)}
+    queues = {name: replace(queue, fair_share_weight=weight) for name, queue in snapshot.queues.items()}
+    fair = decide(replace(snapshot, projects=shares, queues=queues))
+    for view, ours, theirs in zip(snapshot.jobs, fair.decisions, decide(snapshot).decisions, strict=True):
+        assert not is_late(view, ours) or is_late(view, theirs)
+
+
+@given(crowded(), st.sampled_from(Period), st.sampled_from(Measure))
+@FEW
+def test_inv_10_no_job_is_late_for_a_spent_budget_where_capacity_is_short(
+    snapshot: Snapshot, period: Period, measure: Measure
+) -> None:
+    spent = Spending(Budget(period, measure, 10.0), 10.0, *period.around(snapshot.now))
+    jobs = tuple(replace(view, project="scans") for view in snapshot.jobs)
+    held = decide(replace(snapshot, jobs=jobs, projects={"scans": ProjectView("scans", (spent,))}))
+    greener = {name: replace(queue, min_savings=0.0, confidence=0.5) for name, queue in snapshot.queues.items()}
+    free = decide(replace(snapshot, queues=greener))
+    for view, ours, theirs in zip(snapshot.jobs, held.decisions, free.decisions, strict=True):
+        assert not is_late(view, ours) or is_late(view, theirs)

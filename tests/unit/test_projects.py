@@ -80,3 +80,22 @@ def test_a_period_that_began_after_the_attempt_has_only_what_ran_in_it(bench: Be
 def test_wrong_budgets_are_refused_with_what_was_expected(projects: list[Any], told: str) -> None:
     with pytest.raises(BadInput, match=told):
         load(None, projects=projects)
+
+
+def test_shares_come_from_the_settings_and_recent_use_counts_half_after_each_half_life(bench: Bench) -> None:
+    shared = {"queues": [{"name": "research", "fair_share_weight": 0.5}], "fair_share_half_life_h": 24}
+    bench.put(duration_s=7200.0)
+    assert seen(bench, **shared).projects["default"].share == 1.0
+    bench.begin()
+    bench.step(2)
+    bench.pass_s(3600)
+    scans = {"name": "scans", "share": 3}
+    shot = seen(bench, projects=[scans], **shared)
+    gpus = shot.jobs[0].resources.gpus
+    assert (shot.projects["scans"].share, shot.projects["scans"].recent_gpu_h) == (3.0, 0.0)
+    used = shot.projects["default"].recent_gpu_h
+    assert used == pytest.approx(gpus, rel=0.5)
+    bench.pass_s(10 * 86_400)
+    later = seen(bench, projects=[scans], **shared).projects["default"].recent_gpu_h
+    assert later < gpus * 24 * 2  # ten days of running, most of which are forgotten
+    assert seen(bench, projects=[scans]).projects.keys() == {"scans"}

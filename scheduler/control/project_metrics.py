@@ -1,9 +1,10 @@
-"""What Prometheus reads about the projects' budgets: what the ledger had of the period at the newest plan."""
+"""What Prometheus reads about projects: their budgets, and how fair shares have them served, at the newest plan."""
 
 from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from lowtide.scheduler.decide.fairness import factors
 from lowtide.scheduler.model.plan import Snapshot
 from lowtide.scheduler.model.project import Measure
 from lowtide.scheduler.model.units import S_PER_H
@@ -33,3 +34,17 @@ def families(snapshot: Snapshot | None) -> Iterator[Metric]:
                 used.add_metric(labels, spending.used * factor)
                 limit.add_metric(labels, spending.budget.limit * factor)
         yield from (used, limit)
+    yield _shares(snapshot)
+
+
+def _shares(snapshot: Snapshot | None) -> Metric:
+    """No samples where no queue has regard to shares."""
+    family = GaugeMetricFamily(
+        "lowtide_fair_share_factor_ratio",
+        "How little the project has used of late for its share: 1 nothing, 0.5 just its share.",
+        labels=["project"],
+    )
+    if snapshot is not None and any(queue.fair_share_weight for queue in snapshot.queues.values()):
+        for project, factor in sorted(factors(snapshot.projects).items()):
+            family.add_metric([project], factor)
+    return family
