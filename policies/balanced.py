@@ -19,6 +19,7 @@ With constant prices nothing moves: it is ``asap``. Its distance from the optimu
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -53,6 +54,7 @@ class Balanced(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    weighs_delay: ClassVar[bool] = True
 
     reserve: float = Field(default=0.35, ge=0.0, le=1.0)
     reserve_memory_h: float = Field(default=8.0, gt=0.0, le=168.0)

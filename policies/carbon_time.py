@@ -10,6 +10,8 @@ allows. It is decided once: seen from later, the wait so far is spent and later 
 that was promised stands while it passes the guard.
 """
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 from lowtide.policies.lift import sell_in_order
@@ -21,6 +23,7 @@ class CarbonTime(BaseModel):
     """Maximise saving per completion time, over all sites and starts within patience. No parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    weighs_delay: ClassVar[bool] = True
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
         """Choose the start of most saving per hour for every request; running jobs go on."""

@@ -5,6 +5,8 @@ interruption costs run time, short gaps are bridged when that is cheaper, and bo
 and the shortest stretch are bounded.
 """
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 from lowtide.policies.lift import sell_in_order
@@ -17,6 +19,7 @@ class LowestSlots(BaseModel):
     """The cheapest slots when they beat the cheapest window, else that window. No parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    weighs_delay: ClassVar[bool] = True
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
         """Choose slots for every request; a running job may be suspended for cheaper ones."""

@@ -5,6 +5,8 @@ Cloud" (Middleware 2021), non-interrupting strategy; the same rule is Lowest-Win
 Green for Less Green: Optimizing the Cost of Reducing Cloud Carbon Emissions" (GAIA, ASPLOS 2024).
 """
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 from lowtide.policies.lift import sell_in_order
@@ -16,6 +18,7 @@ class LowestWindow(BaseModel):
     """Minimise the price integral over the run, over all sites and starts within patience. No parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    weighs_delay: ClassVar[bool] = True
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
         """Choose the cheapest window for every request; running jobs go on."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lowtide.policies.delay import prices_of
 from lowtide.policies.guard import STD_PER_MEAN_ABSOLUTE
 from lowtide.policies.problem import (
     EPSILON_S,
@@ -85,6 +86,8 @@ class Offer:
 
     def __init__(self, problem: Problem, timeline: Timeline, request: Request) -> None:
         """Work out which windows fit; costs follow when a rule asks."""
+        if request.delay_g_per_h:
+            problem = replace(problem, prices=prices_of(problem, request))
         self._problem, self.request = problem, request
         self.latest_start_s, self.must_end_s = request.latest_start_s, request.must_end_s
         self._release_slot = problem.grid.slot_at(request.release_s)

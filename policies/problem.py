@@ -102,6 +102,7 @@ class Request:
         importance: how much of its workflow waits for it, relative to the workflow's most important job, in [0, 1];
             0 for a job outside of any workflow: nothing waits for it.
         modes: the ways in which it can run; empty where it can only run as declared.
+        delay_g_per_h: grams that each hour of later completion must save; see ``policies/delay.py``.
 
     """
 
@@ -127,6 +128,7 @@ class Request:
     is_foremost: bool = False
     importance: float = 0.0
     modes: tuple[Mode, ...] = ()
+    delay_g_per_h: float = 0.0
 
     @property
     def declared(self) -> Mode:
@@ -333,7 +335,8 @@ class Policy(Protocol):
 
     A policy with ``is_joint = True`` besides weighs the whole queue at once: it is asked about running jobs together
     with waiting ones, also about those that are due. What its running requests hold is then free in the timeline,
-    and it may interrupt them for others.
+    and it may interrupt them for others. One with ``weighs_delay = True`` chooses by an ``Offer``'s prices alone, so
+    that these may rise by what delay is worth to a request; the others never see a request with such a worth.
     """
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:

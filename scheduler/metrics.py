@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection, func, select, text
 
 from lowtide.scheduler.control import foresight_metrics as foresight
+from lowtide.scheduler.control import project_metrics as projects
 from lowtide.scheduler.control import shadow_metrics as shadow
 from lowtide.scheduler.model.errors import StoreFailure
 from lowtide.scheduler.model.lifecycle import TERMINAL_JOB_STATES, JobState
@@ -41,12 +42,15 @@ REASONS = {
     ReasonCode.LOW_CARBON_NOW: "carbon",
     ReasonCode.MODES_CHOSEN: "carbon",
     ReasonCode.NO_GAIN: "carbon",
+    ReasonCode.DELAY_WEIGHT: "carbon",
     ReasonCode.DEADLINE: "deadline",
     ReasonCode.PATIENCE: "deadline",
     ReasonCode.CAPACITY: "capacity",
     ReasonCode.NO_SITE: "capacity",
     ReasonCode.SITE_UNREACHABLE: "capacity",
     ReasonCode.GRID_DATA_STALE: "provider_stale",
+    ReasonCode.BUDGET: "budget",
+    ReasonCode.OVER_BUDGET: "budget",
     ReasonCode.RUN_NOW: "manual",
     ReasonCode.HELD: "manual",
 }
@@ -136,6 +140,7 @@ class _Fleet(Collector):
         """All families."""
         yield from self._about()
         yield from self._grid()
+        yield from projects.families(self._daemon.loop.latest_snapshot)
         found = self._stored()
         yield GaugeMetricFamily("lowtide_db_up", "Whether the database answers.", value=int(found is not None))
         yield from found or []

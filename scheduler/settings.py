@@ -13,6 +13,7 @@ from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, 
 
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import Urgency, check_id
+from lowtide.scheduler.model.project import Period
 from lowtide.scheduler.model.site import Queue, Site
 
 
@@ -107,12 +108,54 @@ class QueueSettings(_Strict):
     switch_cost_s: Annotated[float, Field(ge=0)] = 120.0
     deadline_margin: Annotated[float, Field(ge=0, le=1)] = 0.1
     priority: int = 0
+    fair_share_weight: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="how far jobs of projects that used less than their share go before others, see projects.md"
+    )
+    delay_g_per_h: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="grams of CO2e that each hour by which a job ends later must save, see projects.md"
+    )
 
     def queue(self) -> Queue:
         """The queue as the core sees it."""
         values = self.model_dump()
         params = tuple(sorted(values.pop("params").items()))
         return Queue(policy_params=params, **values)
+
+
+class BudgetSettings(_Strict):
+    """What a project may spend in a calendar period; at least one of the limits is given."""
+
+    period: Period = Field(description="in UTC; weeks begin on Monday")
+    carbon_g: Annotated[float | None, Field(gt=0)] = Field(None, description="grams of CO2e, as the ledger counts them")
+    gpu_h: Annotated[float | None, Field(gt=0)] = Field(None, description="GPU-hours of attempts")
+    near: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.8, description="share of a limit from which on the project's work goes by any expected saving"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "BudgetSettings":
+        if self.carbon_g is None and self.gpu_h is None:
+            message = f"a budget for a {self.period} without a limit; give carbon_g, gpu_h or both"
+            raise ValueError(message)
+        return self
+
+
+class ProjectSettings(_Strict):
+    """One project; jobs name theirs, and one that is not listed has no budget and a share of 1."""
+
+    name: str
+    share: Annotated[float, Field(gt=0)] = Field(1.0, description="what it is due, beside the shares of other projects")
+    budgets: tuple[BudgetSettings, ...] = Field((), description="each period once")
+
+    @model_validator(mode="after")
+    def _check(self) -> "ProjectSettings":
+        check_id(self.name, "project")
+        periods = [budget.period for budget in self.budgets]
+        doubled = sorted({period.value for period in periods if periods.count(period) > 1})
+        if doubled:
+            message = f"project {self.name} has two budgets for a {doubled[0]}; put both limits in one"
+            raise ValueError(message)
+        return self
 
 
 REGION = re.compile(r"[a-z0-9][a-z0-9_-]*:[a-z0-9][a-z0-9_.-]*", re.ASCII)
@@ -160,11 +203,15 @@ class Settings(_Strict):
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(8470, description="0 picks a free one")
     sites: tuple[SiteSettings, ...] = ()
     queues: tuple[QueueSettings, ...] = DEFAULT_QUEUES
+    projects: tuple[ProjectSettings, ...] = ()
     grids: tuple[GridSettings, ...] = DEFAULT_GRIDS
     regions: dict[str, RegionSettings] = Field(
         default_factory=dict, description="cloud regions whose zone you know better than public tables, see below"
     )
     slot_s: Annotated[float, Field(ge=60, le=3600)] = 900.0
+    fair_share_half_life_h: Annotated[float, Field(ge=24, le=2160)] = Field(
+        168.0, description="hours after which GPU time that a project used counts half for its fair share"
+    )
     tick_s: Annotated[float, Field(gt=0)] = Field(
         15.0, description="wall seconds between two scheduling cycles when nothing happens"
     )
@@ -194,7 +241,12 @@ class Settings(_Strict):
 
     @model_validator(mode="after")
     def _check(self) -> "Settings":
-        for what, names in (("site", [s.name for s in self.sites]), ("queue", [q.name for q in self.queues])):
+        named = {
+            "site": [s.name for s in self.sites],
+            "queue": [q.name for q in self.queues],
+            "project": [p.name for p in self.projects],
+        }
+        for what, names in named.items():
             doubled = {n for n in names if names.count(n) > 1}
             if doubled:
                 message = f"{what} {', '.join(sorted(doubled))} is configured twice"

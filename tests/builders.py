@@ -1,12 +1,14 @@
 """One builder per domain object: what a test does not name has an everyday value."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from lowtide.scheduler.model.job import JobId, Resources, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.model.plan import GridForecast, JobView, SiteView, Snapshot
+from lowtide.scheduler.model.project import Budget, Measure, Period, ProjectView, Spending
 from lowtide.scheduler.model.site import Queue, Site
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -117,3 +119,15 @@ def a_snapshot(
 def some_modes(*ways: tuple[float, float]) -> tuple[Mode, ...]:
     """(speed, watts) of 1, 2, 3, ... GPUs with a CPU each."""
     return tuple(Mode(gpus, gpus, speed, power_w) for gpus, (speed, power_w) in enumerate(ways, start=1))
+
+
+def a_spending(
+    used: float, limit: float = 1000.0, *, measure: Measure = Measure.CARBON, period: Period = Period.DAY
+) -> Spending:
+    return Spending(Budget(period, measure, limit), used, *period.around(NOON))
+
+
+def budgeted(snapshot: Snapshot, *spendings: Spending) -> Snapshot:
+    """The same, with all jobs on the account of a project with these budgets."""
+    jobs = tuple(replace(view, project="scans") for view in snapshot.jobs)
+    return replace(snapshot, jobs=jobs, projects={"scans": ProjectView("scans", spendings)})

@@ -32,14 +32,25 @@ def a_past_job(job_id: str = "mri-1", **changes: Any) -> Json:
     return job | {"finished_at": last, "stretches": [["lab", first, last]]} | changes
 
 
+def a_purse(**changes: Any) -> Json:
+    """A project's grams of a month, near their end."""
+    when = {"period": "month", "start": "2026-03-01T00:00:00Z", "end": "2026-04-01T00:00:00Z"}
+    amounts = {"limit": 10_000.0, "used": 8200.5, "promised": 90.0, "left": 1709.5}
+    return {"project": "scans", **when, "measure": "carbon", "unit": "g", **amounts, "standing": "near"} | changes
+
+
 class FakePolicies:
     """Revisions one after the other over the default queues."""
 
     def forget_policies(self) -> None:
         self.revisions: list[Json] = []
+        self.purses: list[Json] = [a_purse()]
         self.shadows: list[Json] = []
         self.is_shadowed = False
         self.queues_now: tuple[QueueSettings, ...] = DEFAULT_QUEUES
+
+    async def budgets(self) -> list[Json]:
+        return self.purses
 
     async def policy(self) -> Json:
         last = self.revisions[-1] if self.revisions else {"revision": 0, "at": None, "actor": None, "why": None}

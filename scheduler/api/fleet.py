@@ -9,6 +9,7 @@ from starlette.responses import Response
 from lowtide.scheduler.api.answer import PROBLEMS, Daemon, answer, items, known_id, read_body
 from lowtide.scheduler.api.field_error import bad_input
 from lowtide.scheduler.api.schema import (
+    BudgetList,
     Forecast,
     GridCheckList,
     GridSourceList,
@@ -112,6 +113,11 @@ def _surroundings(routes: APIRouter, daemon: Daemon) -> None:
 
 
 def _accounts(routes: APIRouter, daemon: Daemon) -> None:
+    @routes.get("/v1/budgets", tags=["accounts"], responses={200: {"model": BudgetList}, **PROBLEMS})
+    async def list_budgets() -> Response:
+        """What each project with a budget has used of it in the period under way, and what is left."""
+        return items(await daemon.service.budgets())
+
     @routes.get("/v1/report", tags=["accounts"], responses={200: {"model": Report}, **PROBLEMS})
     async def read_report(
         job: Annotated[list[str] | None, Query(description="repeat for several; default: all")] = None,

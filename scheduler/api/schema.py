@@ -310,6 +310,32 @@ class GridCheckList(_Shape):
     next: None
 
 
+class BudgetRow(_Shape):
+    """One limit of a project for the calendar period under way; amounts are in ``unit``, ``left`` may be negative.
+
+    ``promised`` is what work that has begun is expected to take still.
+    """
+
+    project: str
+    period: Literal["day", "week", "month", "quarter", "year"]
+    start: str
+    end: str
+    measure: Literal["carbon", "gpu"]
+    unit: Literal["g", "GPU-h"]
+    limit: float
+    used: float
+    promised: float
+    left: float
+    standing: Literal["open", "near", "spent"]
+
+
+class BudgetList(_Shape):
+    """Every budget that the settings give, by project."""
+
+    items: list[BudgetRow]
+    next: None
+
+
 class Health(_Shape):
     """Whether the daemon is ready."""
 

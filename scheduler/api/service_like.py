@@ -80,6 +80,9 @@ class ServiceLike(Protocol):
     async def queues(self) -> list[Json]:
         """The configured queues."""
 
+    async def budgets(self) -> list[Json]:
+        """The projects' budgets: used, promised and left."""
+
     async def policy(self) -> Json:
         """How each queue decides now, by which revision, and who said so."""
 

@@ -1,6 +1,7 @@
 """The entry point ``lowtide``: gathers the commands. Each imports what it needs when it runs, not before."""
 
 from lowtide.scheduler.cli import (
+    budget_commands,
     daemon_commands,
     grid_commands,
     job_commands,
@@ -19,6 +20,7 @@ COMMAND_MODULES = (
     simulate_commands,
     daemon_commands,
     policy_commands,
+    budget_commands,
 )
 """In the order of the help."""
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, RowMapping
 
 from lowtide.scheduler.control import launch
+from lowtide.scheduler.control.projects import Projects
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.model.inflow import LONGEST, Inflow
 from lowtide.scheduler.model.job import JobId, JobSpec, Urgency
@@ -30,6 +31,7 @@ class Observer:
         self._specs: dict[str, JobSpec] = {}
         self.decide_by(settings.queues)
         self._inflow: Inflow | None = None
+        self._projects = Projects(settings)
         self._keeping = {site.name for site in settings.sites if launch.checkpoint_dir("any", site, settings)}
 
     def decide_by(self, queues: Iterable[QueueSettings]) -> None:
@@ -52,6 +54,7 @@ class Observer:
         views = tuple(self._job(row, live.get(row["id"]), now, site_views) for row in rows)
         queues = dict(self.queues)
         queues |= {v.queue: FALLBACK_QUEUE for v in views if v.queue not in queues}
+        is_shared = any(queue.fair_share_weight for queue in queues.values())
         shot = Snapshot(
             now=now,
             jobs=views,
@@ -60,6 +63,7 @@ class Observer:
             forecasts=forecasts,
             slot_s=self._settings.slot_s,
             inflow_gpus=self._inflow.gpus(now) if self._inflow is not None else 0.0,
+            projects=self._projects.views(connection, rows, live, now, is_shared=is_shared),
         )
         return shot, {row["id"]: row for row in rows}
 
@@ -115,6 +119,7 @@ class Observer:
             running_since=live["started_at"] if live else None,
             pinned_start_at=row["planned_start_at"],
             retrying=row["not_before"] is not None,
+            project=row["project"],
         )
 
     def imagined(self, spec: JobSpec, now: datetime, sites: tuple[SiteView, ...], urgency: Urgency) -> JobView:
@@ -135,6 +140,7 @@ class Observer:
             not_before=spec.begin_at,
             allowed_sites=allowed,
             suspendable=self._may_suspend(spec, allowed),
+            project=spec.project,
         )
 
     def _may_suspend(self, spec: JobSpec, places: Iterable[str]) -> bool:

@@ -3,6 +3,7 @@
 Jobs are read in ``lookup.py``, accepted in ``intake.py`` and changed in ``intervention.py``; here is the rest.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
@@ -17,6 +18,7 @@ from lowtide.scheduler.control.intervention import Intervention
 from lowtide.scheduler.control.joblog import Course, JobLogs
 from lowtide.scheduler.control.lookup import Parts
 from lowtide.scheduler.control.past import History
+from lowtide.scheduler.control.projects import statement
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.steering import Steering
 from lowtide.scheduler.control.zones import coverage, regions, site_grid
@@ -115,6 +117,11 @@ class Service(Intake, Intervention, Steering, History):
     async def queues(self) -> list[Json]:
         """Queues as they decide now."""
         return [q.model_dump(mode="json") for q in self._sets.queues]
+
+    async def budgets(self) -> list[Json]:
+        """The projects' budgets: used, promised and left now."""
+        snapshot = await self._snapshot()
+        return await asyncio.to_thread(statement, snapshot)
 
     async def check_grid(self) -> list[Json]:
         """What the configured grid sources answer now."""

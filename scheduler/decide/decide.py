@@ -7,20 +7,24 @@ No I/O, clock or randomness: the same snapshot gives the same plan (INV-14).
 
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from lowtide.policies.asap import Asap
+from lowtide.policies.delay import in_grams, undelayed
 from lowtide.policies.holding import fits, is_done_in_modes, sell
 from lowtide.policies.lift import settle
 from lowtide.policies.problem import EPSILON_S, Choice, Placement, Policy, Problem, Request
 from lowtide.policies.timeline import Timeline
+from lowtide.scheduler.decide.budget import asked_anew, is_withheld, within_budgets
+from lowtide.scheduler.decide.fairness import in_fair_order
 from lowtide.scheduler.decide.keep import kept
 from lowtide.scheduler.decide.market import Market, market
 from lowtide.scheduler.decide.registry import policy_for
 from lowtide.scheduler.decide.tell import grid_data, told
 from lowtide.scheduler.decide.triage import Asker, PolicyName, triage
+from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.plan import JobDecision, Plan, PolicyFailure, Snapshot
 
 FindPolicy = Callable[[str, tuple[tuple[str, float], ...]], Policy]
@@ -37,6 +41,27 @@ class _Answer:
     failure: PolicyFailure | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A plan, whom it has end late, who waits for a budget in it, and whether shares have changed who goes first."""
+
+    plan: Plan
+    late: frozenset[JobId]
+    withheld: frozenset[JobId]
+    is_fair: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What a plan regards besides carbon and time: fair shares, and budgets but for ``spared`` jobs (None: all)."""
+
+    spared: frozenset[JobId] | None = frozenset()
+    is_fair: bool = True
+
+
+_STRICT, _PLAIN = _Terms(), _Terms(None, is_fair=False)
+
+
 def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
     """Decide about every job of a snapshot.
 
@@ -51,20 +76,51 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
         decided by ``asap`` and say so, and the plan names it among its failures.
 
     """
+    asked = asked_anew(snapshot)
+    draft = _draft(asked, find_policy, _STRICT)
+    if not draft.late or not (draft.withheld or draft.is_fair):
+        return draft.plan
+    plain = _draft(asked, find_policy, _PLAIN)
+    for terms in _milder(draft):
+        if draft.late <= plain.late:
+            break
+        draft = _draft(asked, find_policy, terms)  # somebody would be in time without budgets and shares
+    return (draft if draft.late <= plain.late else plain).plan
+
+
+def _milder(draft: _Draft) -> Iterator[_Terms]:
+    """Terms that may spare those who are late in a draft, the strictest first."""
+    spared = draft.late & draft.withheld
+    if spared:
+        yield _Terms(spared)
+    if draft.is_fair:
+        yield _Terms(spared, is_fair=False)
+
+
+def _draft(snapshot: Snapshot, find_policy: FindPolicy, terms: _Terms) -> _Draft:
+    """The plan under these terms."""
     here, joint = market(snapshot), _joint(snapshot, find_policy)
     decisions = kept(snapshot, here)
     asked = [view for view in snapshot.jobs if view.job_id not in decisions]
     settled, askers = triage(snapshot, here, asked, joint)
-    decisions |= settled
+    served = in_fair_order(askers, snapshot) if terms.is_fair else askers
+    is_fair = served is not askers and any(a is not b for a, b in zip(served, askers, strict=True))
+    beyond, askers = within_budgets(served, snapshot, here, terms.spared)
+    decisions |= settled | beyond
     failures: dict[PolicyFailure, None] = {}
     for answer in _answers(askers, here, find_policy, joint):
         decisions[answer.asker.view.job_id], failure = _decided(answer, here, snapshot)
         if failure is not None:
             failures[failure] = None
-    if joint and snapshot.asked is not None and any(_is_late(asker, decisions) for asker in askers):
-        return decide(replace(snapshot, asked=None), find_policy)  # others may be able to make room
+    held = frozenset(a.view.job_id for a in askers if is_withheld(a)) if snapshot.projects else frozenset()
+    is_alone = bool(joint) and snapshot.asked is not None
+    is_weighed = held or is_fair or is_alone or terms is not _STRICT
+    late = frozenset(a.view.job_id for a in askers if is_weighed and _is_late(a, decisions))
+    if is_alone and late:
+        return _draft(replace(snapshot, asked=None), find_policy, terms)  # others may be able to make room
     ordered = tuple(decisions[view.job_id] for view in snapshot.jobs)
-    return Plan(snapshot.now, ordered, grid_data(snapshot), tuple(failures))
+    plan = Plan(snapshot.now, ordered, grid_data(snapshot), tuple(failures))
+    return _Draft(plan, late, held, is_fair)
 
 
 def _joint(snapshot: Snapshot, find_policy: FindPolicy) -> frozenset[PolicyName]:
@@ -151,13 +207,21 @@ def _asked(
 ) -> tuple[tuple[Choice, ...], PolicyFailure | None]:
     """A policy's choices for a run of requests; those of ``asap``, who disturbs nobody, where it fails, and why."""
     if name is None:
-        return _ASAP.plan(undisturbed), None
+        return _soonest(undisturbed), None
     try:
-        choices = tuple(find_policy(*name).plan(run))
+        policy = find_policy(*name)
+        weighed = run if getattr(policy, "weighs_delay", False) else undelayed(run)
+        choices = tuple(policy.plan(weighed))
         _check_form(choices, len(run.requests))
+        choices = in_grams(weighed, choices)
     except Exception as error:  # noqa: BLE001 - other people's code, and clinical work stands behind it
-        return _ASAP.plan(undisturbed), _failure(name[0], error)
+        return _soonest(undisturbed), _failure(name[0], error)
     return choices, None
+
+
+def _soonest(problem: Problem) -> tuple[Choice, ...]:
+    """Everybody as soon as capacity allows, in grams whatever delay is worth."""
+    return _ASAP.plan(undelayed(problem))
 
 
 def _check_form(choices: tuple[Choice, ...], wanted: int) -> None:
@@ -185,7 +249,7 @@ def _held(problem: Problem, request: Request, choice: Choice) -> Choice:
     sound, timeline = choice, problem.timeline
     placed = choice.chosen
     if not _is_plan_for_running(timeline, request, choice):
-        (sound,) = _ASAP.plan(replace(problem, requests=(request,)))
+        (sound,) = _soonest(replace(problem, requests=(request,)))
         placed = sound.chosen
     if placed is not None:
         sell(timeline, request, placed)
@@ -209,7 +273,7 @@ def _sold(problem: Problem, request: Request, choice: Choice) -> Choice:
     """
     sound, timeline = choice, problem.timeline
     if not _is_sound(timeline, request, choice):
-        (sound,) = _ASAP.plan(replace(problem, requests=(request,)))
+        (sound,) = _soonest(replace(problem, requests=(request,)))
     settle(timeline, request, sound)
     return sound
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from lowtide.policies.guard import NOISE
 from lowtide.policies.holding import needs, ways
 from lowtide.policies.problem import EPSILON_S, Choice, Placement
+from lowtide.scheduler.decide import budget
 from lowtide.scheduler.decide.keep import making_room
 from lowtide.scheduler.decide.market import Market
 from lowtide.scheduler.decide.triage import NO_REASON, SOMEONE, Asker
@@ -25,6 +26,8 @@ def told(
     What starts takes of the capacity that is free now.
     """
     action, reason = _verdict(asker, choice, here, snapshot)
+    if asker.over is not None:
+        reason = budget.reason_before(asker.over, asker, choice.chosen, here, reason)
     if action is Action.START and choice.chosen is not None:
         need = needs(asker.request, choice.chosen)[0]
         if not here.takes_now(choice.chosen.site, *need):
@@ -136,8 +139,17 @@ def _why_now(asker: Asker, choice: Choice, here: Market) -> Reason:
         and choice.best is not None
         and choice.saving_g > NOISE * baseline.cost_g
     ):
-        return Reason(ReasonCode.NO_GAIN, {"saving_g": choice.saving_g, "doubt_g": choice.bar_g})
+        return _not_worth(asker, choice)
     return Reason(ReasonCode.LOW_CARBON_NOW)
+
+
+def _not_worth(asker: Asker, choice: Choice) -> Reason:
+    """Why a saving does not justify to wait for it."""
+    delay_g_per_h = asker.request.delay_g_per_h
+    if delay_g_per_h:
+        facts: dict[str, object] = {"saving_g": choice.saving_g, "bar_g": choice.bar_g, "delay_g_per_h": delay_g_per_h}
+        return Reason(ReasonCode.DELAY_WEIGHT, facts)
+    return Reason(ReasonCode.NO_GAIN, {"saving_g": choice.saving_g, "doubt_g": choice.bar_g})
 
 
 def _rush_facts(asker: Asker) -> dict[str, object]:
@@ -186,6 +198,8 @@ def _conditions(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot, 
     need, placed = asker.view.resources, choice.chosen
     if code is ReasonCode.CAPACITY:
         return (f"{need.gpus} GPU(s) and {need.cpus} CPU(s) became free at a site that it may use",)
+    if code is ReasonCode.BUDGET and asker.over is not None:
+        return budget.conditions(asker.view.job_id, asker.over)
     if code is ReasonCode.BEGIN_TIME:
         return (run_now(str(asker.view.job_id)),)
     if code is not ReasonCode.CARBON_WINDOW or placed is None or asker.request.running_at is not None or here.is_brief:

@@ -10,6 +10,7 @@ from lowtide.scheduler.decide.wording import when
 from lowtide.scheduler.model.job import Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Snapshot
+from lowtide.scheduler.model.project import Overdraft
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 from lowtide.scheduler.model.site import Queue
 
@@ -31,13 +32,17 @@ PolicyName = tuple[str, tuple[tuple[str, float], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """A job that asks for capacity; ``rush`` is why it may not be delayed for carbon, if so."""
+    """A job that asks for capacity.
+
+    ``rush`` is why it may not be delayed for carbon, if so; ``over`` the spent budget that it stands before.
+    """
 
     view: JobView
     queue: Queue
     request: Request
     rush: ReasonCode | None
     latest_start_at: datetime
+    over: Overdraft | None = None
 
     @property
     def order(self) -> tuple[object, ...]:
@@ -46,11 +51,16 @@ class Asker:
         Running jobs come last: they hold their capacity anyway and may only swap it for what is left over. A joint
         policy sees to its running jobs itself.
         """
+        return self.order_by(self.request.latest_start_s)
+
+    def order_by(self, slack_s: float) -> tuple[object, ...]:
+        """The same for a job with so much slack; what is due comes before all that is not."""
         return (
             self.request.running_at is not None,
             self.rush is not ReasonCode.CLINICAL,
             self.rush is not ReasonCode.RUN_NOW,
-            self.request.latest_start_s,
+            self.rush is None,
+            slack_s,
             -self.queue.priority,
             self.view.submitted_at,
             self.view.job_id,
@@ -225,6 +235,7 @@ def _request(
         is_due=rush is not None,
         is_foremost=rush in FOREMOST,
         modes=view.modes,
+        delay_g_per_h=queue.delay_g_per_h,
     )
 
 

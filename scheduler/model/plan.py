@@ -8,6 +8,7 @@ from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.job import AttemptId, JobId, Resources, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.mode import Mode
+from lowtide.scheduler.model.project import ProjectView
 from lowtide.scheduler.model.reason import Reason
 from lowtide.scheduler.model.site import Queue, Site
 
@@ -81,6 +82,7 @@ class JobView:
     """What the last plan said; it stands for a job that is not asked about."""
     modes: tuple[Mode, ...] = ()
     """The ways in which it can run, as declared among them; empty for a job that can only run as declared."""
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ class Snapshot:
 
     ``asked`` names the jobs that are to be decided anew, None for all: the others keep their placements, as long as
     those still fit. ``inflow_gpus`` is how many GPUs the work submitted of late keeps busy on average.
-    With ``is_brief`` alternatives are left out of the plan.
+    With ``is_brief`` alternatives are left out of the plan. ``projects`` are by name those that budgets or
+    fair shares tell of; empty where there is neither.
     """
 
     now: datetime
@@ -111,6 +114,7 @@ class Snapshot:
     asked: frozenset[JobId] | None = None
     inflow_gpus: float = 0.0
     is_brief: bool = False
+    projects: dict[str, ProjectView] = field(default_factory=dict)
 
 
 class Action(StrEnum):

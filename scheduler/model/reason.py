@@ -10,6 +10,7 @@ class ReasonCode(StrEnum):
     # a job waits because
     CARBON_WINDOW = "carbon_window"
     CAPACITY = "capacity"
+    BUDGET = "budget"
     MAKING_ROOM = "making_room"
     GAVE_WAY = "gave_way"
     BEGIN_TIME = "begin_time"
@@ -26,9 +27,11 @@ class ReasonCode(StrEnum):
     CLINICAL = "clinical"
     DEADLINE = "deadline"
     PATIENCE = "patience"
+    OVER_BUDGET = "over_budget"
     LOW_CARBON_NOW = "low_carbon_now"
     MODES_CHOSEN = "modes_chosen"
     NO_GAIN = "no_gain"
+    DELAY_WEIGHT = "delay_weight"
     GRID_DATA_STALE = "grid_data_stale"
     POLICY_ASAP = "policy_asap"
     POLICY_FAILED = "policy_failed"
@@ -63,6 +66,10 @@ SENTENCES: dict[ReasonCode, str] = {
         "waits for a low-carbon window at {start} that saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
     ),
     ReasonCode.CAPACITY: "waits for {gpus} GPU(s) and {cpus} CPU(s); free capacity is expected at {start}",
+    ReasonCode.BUDGET: (
+        "waits for the budget of project {project}: {used} of {limit} are used this {period}, and {promised} are "
+        "promised to its other work; planned for {start}"
+    ),
     ReasonCode.MAKING_ROOM: "starts as soon as running work has made room: {gpus} GPU(s) and {cpus} CPU(s)",
     ReasonCode.GAVE_WAY: "suspended to make room for work that is due; it goes on at {start}",
     ReasonCode.BEGIN_TIME: "may not begin before {start}",
@@ -83,11 +90,18 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.CLINICAL: "clinical work is never delayed for carbon",
     ReasonCode.DEADLINE: "must run now to end by its deadline {deadline}",
     ReasonCode.PATIENCE: "its patience ends; it runs now",
+    ReasonCode.OVER_BUDGET: (
+        "{why}, so it runs over the budget of project {project}: {used} of {limit} are used this {period}"
+    ),
     ReasonCode.LOW_CARBON_NOW: "now is the best window within its patience",
     ReasonCode.MODES_CHOSEN: (
         "starts now, as wide and as hard as the grid is clean; saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
     ),
     ReasonCode.NO_GAIN: "waiting would save {saving_g:.0f} g, not more than the doubt of {doubt_g:.0f} g",
+    ReasonCode.DELAY_WEIGHT: (
+        "waiting would save {saving_g:.0f} g; at {delay_g_per_h:g} g an hour of delay, and by its doubt, it would have "
+        "to save {bar_g:.0f} g"
+    ),
     ReasonCode.GRID_DATA_STALE: "the grid data ({rung}) does not justify a delay",
     ReasonCode.POLICY_ASAP: "its queue runs jobs as soon as possible",
     ReasonCode.POLICY_FAILED: "the policy {policy} of its queue failed ({error}), so nothing is delayed for carbon",

@@ -44,6 +44,8 @@ class Queue:
         switch_cost_s: run time lost to one suspension and resume (checkpoint, restart).
         deadline_margin: share of the remaining run time kept free before a deadline.
         priority: greater goes first.
+        fair_share_weight: how far a project that used less than its share goes before others, in [0, 1]; 0 not at all.
+        delay_g_per_h: grams of CO2e that each hour by which a job ends later must save; 0 goes by carbon alone.
 
     """
 
@@ -59,3 +61,5 @@ class Queue:
     switch_cost_s: float = 120.0
     deadline_margin: float = 0.1
     priority: int = 0
+    fair_share_weight: float = 0.0
+    delay_g_per_h: float = 0.0

@@ -20,6 +20,7 @@ PATHS = [
     "/v1/sites",
     "/v1/zones",
     "/v1/regions",
+    "/v1/budgets",
     "/v1/openapi.json",
     "/v1/doctor",
     "/v1/doctor/grid",

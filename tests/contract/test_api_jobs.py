@@ -179,6 +179,7 @@ def test_an_odd_limit_is_refused_as_a_problem(api: LiveApi, limit: str) -> None:
         ("/v1/report?job=two-bbbb", schema.Report),
         ("/v1/forecast?zone=GB&hours=12&duration_s=3h", schema.Forecast),
         ("/v1/zones", schema.GridSourceList),
+        ("/v1/budgets", schema.BudgetList),
         ("/v1/regions", schema.RegionList),
         ("/v1/regions?region=aws:eu-west-1", schema.RegionList),
         ("/v1/sites", schema.ItemList),

@@ -15,7 +15,9 @@ from pydantic.fields import FieldInfo
 from lowtide.scheduler.settings import (
     DEFAULT_GRIDS,
     DEFAULT_QUEUES,
+    BudgetSettings,
     GridSettings,
+    ProjectSettings,
     QueueSettings,
     RegionSettings,
     Settings,
@@ -26,6 +28,14 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "At the top": (Settings, "Keys of the settings file given with `--config`."),
     "sites": (SiteSettings, "A list; without it a private Ray cluster is started on this machine."),
     "queues": (QueueSettings, f"A list; without it there are {', '.join(f'`{q.name}`' for q in DEFAULT_QUEUES)}."),
+    "projects": (
+        ProjectSettings,
+        "A list; jobs name their project, and others have no budget and a share of 1.",
+    ),
+    "budgets": (
+        BudgetSettings,
+        "A list under a project. [Budgets](projects.md#budgets) says what comes of one that is near its end or spent.",
+    ),
     "regions": (
         RegionSettings,
         "A mapping of cloud regions, such as `aws:eu-north-1`, to a zone or these keys; it goes before public tables.",
@@ -90,5 +100,6 @@ def test_the_page_lists_every_setting(golden: Callable[[str, str], None]) -> Non
 
 @pytest.mark.parametrize("model", [model for model, _ in SECTIONS.values()], ids=lambda model: model.__name__)
 def test_every_number_has_a_bound(model: type[BaseModel]) -> None:
-    numbers = {name: field for name, field in model.model_fields.items() if field.annotation in {int, float}}
+    kinds = {int, float, int | None, float | None}
+    numbers = {name: field for name, field in model.model_fields.items() if field.annotation in kinds}
     assert [name for name, field in numbers.items() if not bounds(field) and name != "priority"] == []

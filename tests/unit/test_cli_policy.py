@@ -136,3 +136,16 @@ def test_cheapest_is_no_set_because_nothing_knows_prices(run: Run) -> None:
     result = run("apply", "cheapest")
     assert result.exit_code == 2
     assert "balanced, greenest, punctual" in result.stderr
+
+
+def test_budgets_are_listed_with_what_is_used_and_left_and_how_they_stand(run: Run, live: LiveApi) -> None:
+    def shown(*words: str) -> str:
+        return good(CliRunner().invoke(app, ["--server", live.url, "admin", "budget", *words]))
+
+    run("get")
+    header, row = shown().splitlines()
+    assert header.split() == ["PROJECT", "PERIOD", "UNTIL", "LIMIT", "USED", "PROMISED", "LEFT", "UNIT", "STATE"]
+    assert row.split() == ["scans", "month", "2026-04-01", "10,000", "8,200", "90.0", "1,710", "g", "near"]
+    assert json.loads(shown("-o", "json"))[0]["left"] == 1709.5
+    live.service.purses = []
+    assert "No project has a budget" in shown()
