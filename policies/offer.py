@@ -23,7 +23,7 @@ from lowtide.policies.problem import (
     group_mask,
 )
 from lowtide.policies.timeline import Span, Timeline
-from lowtide.policies.windows import earliest_window
+from lowtide.policies.windows import cheapest_window, earliest_window, window_costs
 from lowtide.scheduler.model.difference import Difference, joint
 from lowtide.scheduler.model.units import kwh_per_s
 
@@ -35,7 +35,6 @@ _KEPT = (
     "_problem",
     "_release_slot",
     "_free_gpus",
-    "_fitting",
     "request",
     "room",
     "mode_room",
@@ -67,7 +66,6 @@ class Offer:
 
     __slots__ = (
         "_cost",
-        "_fitting",
         "_free_gpus",
         "_problem",
         "_release_slot",
@@ -99,7 +97,6 @@ class Offer:
             closed = np.ones(len(self.room), dtype=np.bool_)
             closed[list(request.sites)] = False
             self.room[closed] = False
-        self._fitting: BoolArray | None = None
         self._cost: FloatArray | None = None
         self.first: int | None = None
         self.is_guarded = self.goes_on = False
@@ -159,13 +156,8 @@ class Offer:
 
     def cheapest(self) -> Placement | None:
         """The allowed window of least cost; of equals the earliest, then the preferred site."""
-        cost = self.costs()
-        if not cost.size:
-            return None
-        least = float(cost.min())
-        if not math.isfinite(least):
-            return None
-        return self._earliest_of(cost <= least * (1 + TIE))
+        site, column = cheapest_window(self.costs(), as_array(self.request.sites), TIE)
+        return None if site < 0 else self._window_of(site, column)
 
     def earliest_where(self, wanted: BoolArray) -> Placement | None:
         """The earliest allowed window among [site, start] flags of the same shape as ``costs``."""
@@ -230,11 +222,7 @@ class Offer:
 
     def earliest_window(self) -> Placement | None:
         """The first window that fits, for a running job after the current slot; None when nothing fits."""
-        columns = _any_site(self._fits[:, self.first_column :])
-        if not columns.any():
-            return None
-        slot = self.first_column + int(columns.argmax())
-        return self.window(next(site for site in self.request.sites if self._fits[site, slot]), slot)
+        return self._first_from(self.first_column, self.first_column + self._long)
 
     def sooner(self, by_s: float) -> "Offer":
         """The same offer for a job that has to end sooner by so much."""
@@ -246,55 +234,39 @@ class Offer:
         """The same offer where so many GPUs per [site, slot] stay free besides."""
         other = self._copy()
         other.room = self.room & (self._free_gpus >= spare_gpus + self.request.gpus)
-        other._fitting = None  # noqa: SLF001 - our own copy
         return other
-
-    @property
-    def _fits(self) -> BoolArray:
-        """[site, start], whether every slot of the window has room; worked out when first asked for."""
-        if self._fitting is None:
-            self._fitting = self._windows_that_fit()
-        return self._fitting
-
-    def _windows_that_fit(self) -> BoolArray:
-        """[site, start], whether every slot of the window has room; beyond the grid nothing is in the way."""
-        grid, length_s = self._problem.grid, self.request.length_s
-        blocked = np.zeros((self.room.shape[0], grid.count + 1), dtype=np.int32)
-        np.cumsum(~self.room, axis=1, out=blocked[:, 1:])
-        long = self._long
-        fits = np.empty_like(self.room)
-        whole = grid.count - long + 1
-        np.equal(blocked[:, long:], blocked[:, :whole], out=fits[:, :whole])
-        np.equal(blocked[:, -1:], blocked[:, whole:-1], out=fits[:, whole:])
-        release = self._release_slot
-        if release < grid.count:
-            until = min(grid.slots_until(self.start_s(release) + length_s), grid.count)
-            fits[:, release] = blocked[:, until] == blocked[:, release]
-            fits[:, :release] = False
-        else:
-            fits[:] = False
-        return fits
 
     def _earliest(self) -> Placement | None:
         """The first window that fits; among sites free then, the greener of those that compare."""
-        problem, request, slot = self._problem, self.request, self._release_slot
-        grid, prices = problem.grid, problem.prices
+        grid, slot = self._problem.grid, self._release_slot
         if slot >= grid.count:
             return None
+        return self._first_from(slot, self._release_until)
+
+    def _first_from(self, slot: int, until: int) -> Placement | None:
+        """The first window from a slot on, one from the slot itself ending in ``until``."""
+        problem, request = self._problem, self.request
+        prices = problem.prices
         slot, site = earliest_window(
             self.room,
             as_array(request.sites),
             slot,
-            min(grid.slots_until(self.start_s(slot) + request.length_s), grid.count),
+            min(until, problem.grid.count),
             self._long,
             prices.price_g_per_kwh,
             prices.price_sum,
-            grid.edges_s,
+            problem.grid.edges_s,
             prices.codes,
             request.release_s,
             request.length_s,
         )
         return None if site < 0 else self.window(site, slot)
+
+    @property
+    def _release_until(self) -> int:
+        """The exclusive last slot of a window that begins at the release."""
+        grid, length_s = self._problem.grid, self.request.length_s
+        return min(grid.slots_until(self.start_s(self._release_slot) + length_s), grid.count)
 
     @property
     def _long(self) -> int:
@@ -329,18 +301,25 @@ class Offer:
         return self.first_column, max(self.first_column, min(last + 1, grid.count, grid.count + 1 - whole))
 
     def _window_costs(self) -> FloatArray:
-        prices, length_s = self._problem.prices, self.request.length_s
+        prices, grid, request = self._problem.prices, self._problem.grid, self.request
         low, high = self._columns()
-        open_sites = self.open_sites
         if high <= low or not self.is_open:
-            return np.empty((len(open_sites), 0))
-        cost = self._integrals(prices.price_sum, prices.price_g_per_kwh, low, high)
-        ends_s = self._problem.grid.edges_s[low:high] + length_s
-        ends_s[0] = self.start_s(low) + length_s
-        allowed = self._fits[:, low:high] & (ends_s <= prices.known_until_s[:, None] + EPSILON_S)
-        allowed &= open_sites[:, None]
-        cost[~allowed] = math.inf
-        return cost
+            return np.empty((len(self.open_sites), 0))
+        return window_costs(
+            self.room,
+            self.open_sites,
+            self._release_slot,
+            self._release_until,
+            self._long,
+            prices.price_g_per_kwh,
+            prices.price_sum,
+            grid.edges_s,
+            prices.known_until_s,
+            low,
+            high,
+            request.release_s,
+            request.length_s,
+        )
 
     def _integrals(self, sums: FloatArray, values: FloatArray, low: int, high: int) -> FloatArray:
         """[site, start], the integral of ``values`` over the window from each start slot in [low, high)."""

@@ -38,3 +38,4 @@ def warm() -> None:
     offer = Offer(Problem((request,), prices, timeline), timeline, request)
     cheapest_pieces(offer)
     earliest_pieces(offer)
+    offer.cheapest()

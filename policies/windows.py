@@ -1,6 +1,8 @@
-"""The earliest window over all of a job's sites at once, compiled."""
+"""Uninterrupted runs over all of a job's sites at once: the earliest, and what each would cost; compiled."""
 
 import math
+
+import numpy as np
 
 from lowtide.policies.compiled import compiled
 from lowtide.policies.problem import BoolArray, FloatArray, IntArray
@@ -77,3 +79,58 @@ def earliest_window(
         if cost < least:
             chosen, least = site, cost
     return first, chosen
+
+
+@compiled
+def window_costs(
+    room: BoolArray,
+    is_open: BoolArray,
+    release: int,
+    until: int,
+    long: int,
+    price: FloatArray,
+    sums: FloatArray,
+    edges_s: FloatArray,
+    known_until_s: FloatArray,
+    low: int,
+    high: int,
+    release_s: float,
+    length_s: float,
+) -> FloatArray:
+    """[site, start], the price integral of every window that begins in [low, high); infinite where it may not.
+
+    ``is_open`` tells for each site whether it may be used, ``known_until_s`` by when a window there must end; ``low``
+    does not lie before the release. All else is as for ``earliest_window``.
+    """
+    sites, count = room.shape
+    cost = np.full((sites, high - low), math.inf)
+    for site in range(sites):
+        if not is_open[site]:
+            continue
+        run = 0
+        for slot in range(min(count, high - 1 + long) - 1, low - 1, -1):
+            run = run + 1 if room[site, slot] else 0
+            if slot >= high:
+                continue
+            fits = room[site, slot:until].all() if slot == release else run >= min(long, count - slot)
+            start_s = max(float(edges_s[slot]), release_s)
+            if fits and start_s + length_s <= known_until_s[site] + NEAR_S:
+                cost[site, slot - low] = _over(sums[site], price[site], edges_s, slot, start_s, start_s + length_s)
+    return cost
+
+
+@compiled
+def cheapest_window(cost: FloatArray, sites: IntArray, tie: float) -> tuple[int, int]:
+    """The site and column of the least of [site, start]; of equals the earliest, then the preferred site; or -1, -1."""
+    least = math.inf
+    for site in sites:
+        for column in range(cost.shape[1]):
+            least = min(least, cost[site, column])
+    if least == math.inf:
+        return -1, -1
+    limit = max(least * (1 + tie), least)
+    for column in range(cost.shape[1]):
+        for site in sites:
+            if cost[site, column] <= limit:
+                return site, column
+    return -1, -1
