@@ -4,7 +4,7 @@ import numpy as np
 
 from lowtide.policies.guard import NOISE
 from lowtide.policies.offer import Offer
-from lowtide.policies.problem import FloatArray, Placement, as_array
+from lowtide.policies.problem import FloatArray, IntArray, Placement, as_array
 from lowtide.policies.stretches import Asked, cheapest_stretches, soonest_stretches
 
 
@@ -20,13 +20,26 @@ def earliest_pieces(offer: Offer) -> Placement | None:
 
 def cheapest_pieces(offer: Offer) -> Placement | None:
     """The cheapest placement in one or more stretches over the open sites; None when none holds the work."""
+    prices = offer.problem.prices
+    return first_pieces(offer, prices.price_g_per_kwh, prices.order)
+
+
+def first_pieces(offer: Offer, merit: FloatArray, order: IntArray) -> Placement | None:
+    """The placement in the slots of least merit.
+
+    Args:
+        offer: what the job can have.
+        merit: [site, slot], any figure in place of the price.
+        order: [site, slot], the numbers of a site's slots from the least on.
+
+    """
     problem, low = offer.problem, _low(offer)
     prices, grid = problem.prices, problem.grid
     if not offer.is_open:
         return None
     found = cheapest_stretches(
-        prices.price_g_per_kwh,
-        prices.order,
+        merit,
+        order,
         offer.room,
         grid.edges_s,
         as_array(offer.request.sites),

@@ -7,7 +7,7 @@ import numpy as np
 
 from lowtide.policies.fill import Field
 from lowtide.policies.problem import EPSILON_S, BoolArray, Request
-from lowtide.policies.slots import Slots, cheapest_runs
+from lowtide.policies.stretches import Asked, stretches_of
 
 
 def seeds(request: Request, field: Field, mode: int, *, keep_first: bool) -> list[BoolArray]:
@@ -36,28 +36,21 @@ def _window(request: Request, field: Field, mode: int, *, keep_first: bool) -> B
         return None
     cost = np.where(allowed, np.interp(ends_s, edges_s, integral) - integral[:-1], np.inf)
     first = int(cost.argmin())
-    return _flags(field.count, [(first, int(last[first]))])
+    slots = np.arange(field.count)
+    return (slots >= first) & (slots < last[first])
 
 
 def _stretches(request: Request, field: Field, mode: int, *, keep_first: bool) -> BoolArray | None:
     room, length_s = field.room[mode], _length_s(request, field, mode)
     if float(field.width_s[room].sum()) < length_s or (keep_first and not room[0]):
         return None
-    slots = Slots(
-        field.price.tolist(),
-        field.width_s.tolist(),
-        room.tolist(),
-        length_s,
-        request.switch_s,
-        request.min_run_s,
-        request.suspensions_left + 1,
+    asked = Asked(
+        need_s=length_s,
+        switch_s=request.switch_s,
+        hold=int(keep_first),
+        first_run_s=request.min_run_s,
+        min_run_s=request.min_run_s,
+        most=request.suspensions_left + 1,
     )
-    runs = cheapest_runs(slots, keep_first=keep_first)
-    return None if runs is None else _flags(field.count, runs)
-
-
-def _flags(count: int, runs: list[tuple[int, int]]) -> BoolArray:
-    flags = np.zeros(count, dtype=np.bool_)
-    for first, last in runs:
-        flags[first:last] = True
-    return flags
+    flags: BoolArray = stretches_of(field.price, field.width_s, room, asked)
+    return flags if flags.any() else None

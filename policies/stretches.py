@@ -476,3 +476,19 @@ def soonest_stretches(
         if best_site < 0 or found[1][-1] < best[1][-1]:
             best_site, best = site, found
     return best_site, best[0], best[1]
+
+
+@compiled
+def stretches_of(price: FloatArray, width_s: FloatArray, room: BoolArray, asked: Asked) -> BoolArray:
+    """[slot], which of one site's slots the cheapest stretches use; none where there are no such stretches."""
+    usable, taken = Usable(price, width_s, room), np.zeros(len(price), dtype=np.bool_)
+    bound = _take_cheapest(usable, price.argsort(kind="mergesort"), 0, asked, taken)
+    if bound == math.inf:
+        return np.zeros(len(price), dtype=np.bool_)
+    cut = _settled(usable, asked, taken)
+    other = np.empty(len(price), dtype=np.bool_)
+    if cut.cost > bound * (1 + SAME):
+        found = _searched(usable, asked, other)
+        if found.cost < cut.cost:
+            cut, taken = found, other
+    return taken if cut.cost < math.inf else np.zeros(len(price), dtype=np.bool_)

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lowtide.policies.lift import sell_in_order
 from lowtide.policies.offer import TIE, Offer
-from lowtide.policies.problem import Choice, Placement, Problem
-from lowtide.policies.slots import interrupted
+from lowtide.policies.pieces import first_pieces
+from lowtide.policies.problem import Choice, FloatArray, IntArray, Placement, Prices, Problem
 from lowtide.scheduler.model.units import S_PER_H
 
 
@@ -31,8 +31,10 @@ class Threshold(BaseModel):
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
         """Choose runs below the threshold for every request."""
-        limits = self._limits_g_per_kwh(problem)
-        return sell_in_order(problem, lambda offer: _below(offer, limits))
+        limits = np.array(self._limits_g_per_kwh(problem))
+        merit = _merit(problem.prices, limits)
+        order = merit.argsort(axis=1, kind="stable")
+        return sell_in_order(problem, lambda offer: _below(offer, limits, merit, order))
 
     def _limits_g_per_kwh(self, problem: Problem) -> list[float]:
         """One threshold per site; infinite where nothing is known, so that nothing waits there."""
@@ -48,17 +50,24 @@ class Threshold(BaseModel):
         return limits
 
 
-def _below(offer: Offer, limits: list[float]) -> Placement | None:
+def _merit(prices: Prices, limits: FloatArray) -> FloatArray:
+    """[site, slot], who goes first: slots below the limit as they come; as patience ends, the others from the last."""
+    slots = np.arange(prices.grid.count, dtype=np.float64)
+    below = prices.price_g_per_kwh[:, :-1] <= limits[:, None]
+    return np.where(below, slots, 2 * len(slots) - slots)
+
+
+def _below(offer: Offer, limits: FloatArray, merit: FloatArray, order: IntArray) -> Placement | None:
     """The earliest run below the threshold; with suspensions left, only the slots below it."""
     site = offer.request.running_at
     if site is not None and offer.problem.prices.price_rows[site][0] <= limits[site]:
         return None
     if offer.request.suspensions_left and not offer.is_guarded:
-        pieces = interrupted(offer, limits)
+        pieces = first_pieces(offer, merit, order)
         if pieces is not None:
             return pieces
     if site is not None:
         return None
     low = offer.first_column
     prices = offer.problem.prices.price_g_per_kwh[:, low : low + offer.costs().shape[1]]
-    return offer.earliest_where(prices <= np.array(limits)[:, None]) or offer.latest()
+    return offer.earliest_where(prices <= limits[:, None]) or offer.latest()
