@@ -17,6 +17,7 @@ With constant prices nothing moves: it is ``asap``. Its distance from the optimu
 ``lowtide simulate --bound``.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import ClassVar
@@ -58,7 +59,7 @@ class Balanced(BaseModel):
 
     reserve: float = Field(default=0.35, ge=0.0, le=1.0)
     reserve_memory_h: float = Field(default=8.0, gt=0.0, le=168.0)
-    margin_h: float = Field(default=1.25, ge=0.0, le=24.0)
+    margin_h: float = Field(default=2.5, ge=0.0, le=24.0)
 
     @property
     def is_joint(self) -> bool:
@@ -104,10 +105,13 @@ class Balanced(BaseModel):
 
 
 def _pressure(problem: Problem) -> float:
-    """How a queue grows with the usual load, load / (1 - load), relative to ``FULL_LOAD``; in [0, 1]."""
+    """How long a queue remembers a burst at the usual load, 1 / (1 - √load)², relative to ``FULL_LOAD``; in [0, 1].
+
+    Source: the relaxation time of the M/M/1 queue.
+    """
     capacity = float(problem.timeline.free_gpus[:, -1].sum())
     load = min(FULL_LOAD, sum(problem.inflow_gpus) / max(1.0, capacity))
-    return load / (1 - load) * (1 - FULL_LOAD) / FULL_LOAD
+    return ((1 - math.sqrt(FULL_LOAD)) / (1 - math.sqrt(load))) ** 2
 
 
 def _sooner(request: Request, margin_s: float, slot_s: float) -> Request:

@@ -36,8 +36,9 @@ def _window(request: Request, field: Field, mode: int, *, keep_first: bool) -> B
         return None
     cost = np.where(allowed, np.interp(ends_s, edges_s, integral) - integral[:-1], np.inf)
     first = int(cost.argmin())
-    slots = np.arange(field.count)
-    return (slots >= first) & (slots < last[first])
+    flags = np.zeros(field.count, dtype=np.bool_)
+    flags[first : last[first]] = True
+    return flags
 
 
 def _stretches(request: Request, field: Field, mode: int, *, keep_first: bool) -> BoolArray | None:
