@@ -36,6 +36,7 @@ def a_job(job_id: str = "brain-mri-3f2a", **changes: Any) -> Json:
         "finished_at": None,
         "deadline_at": None,
         "latest_finish_at": iso(NOW + timedelta(hours=27)),
+        "depends_on": [],
         "duration_s": 10_800.0,
         "gpus": 2,
         "cpus": 4,

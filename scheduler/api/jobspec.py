@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from lowtide.scheduler.api.field_error import bad_input, field_errors
+from lowtide.scheduler.model.dependency import DEPENDENCY_HELP, Dependency, dependencies
 from lowtide.scheduler.model.errors import Infeasible
 from lowtide.scheduler.model.job import ID_PATTERN, JobSpec, Resources, Urgency
 from lowtide.scheduler.model.quantity import (
@@ -82,6 +83,11 @@ Memory = Annotated[
     int,
     BeforeValidator(memory_bytes),
     WithJsonSchema({"type": ["string", "integer"], "description": f"bytes, or text: {MEMORY_HELP}"}),
+]
+Dependencies = Annotated[
+    tuple[Dependency, ...],
+    BeforeValidator(dependencies),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}, "description": DEPENDENCY_HELP}),
 ]
 Moment = Annotated[str, Field(max_length=64, description=MOMENT_HELP)]
 Country = Annotated[
@@ -163,6 +169,7 @@ class JobFile(_Strict):
         ],
         Field(max_length=32),
     ] = Field(default_factory=dict)
+    depends_on: Dependencies = ()
 
     @field_validator("entrypoint", mode="before")
     @classmethod
@@ -282,6 +289,7 @@ class JobFile(_Strict):
             retries=self.retries,
             power_w=self.power_w,
             labels=dict(self.labels),
+            depends_on=self.depends_on,
         )
 
 

@@ -47,6 +47,7 @@ class Job(_Shape):
     finished_at: str | None
     deadline_at: str | None
     latest_finish_at: str | None
+    depends_on: list[str]
     duration_s: float
     gpus: int
     cpus: int

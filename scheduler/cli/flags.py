@@ -38,6 +38,13 @@ FLAGS = (
         "For a deadline that can no longer be met: refuse (default), or run at once and late.",
         metavar="refuse|run",
     ),
+    Flag(
+        "dependency",
+        ("--dependency", "-d"),
+        "Begin when other jobs have ended: afterok (they succeeded) or afterany; repeat or use commas.",
+        kind="many",
+        metavar="afterok:JOB",
+    ),
     Flag("patience", ("--patience", "--max-delay"), "How long the job may wait for a better grid.", metavar="TIME"),
     Flag(
         "interruptible",

@@ -172,6 +172,7 @@ def _plan_facts(plan: Json, job: Json | None) -> list[tuple[str, str]]:
         ("latest start", local(plan["latest_start_at"]) if plan["latest_start_at"] and waits else ""),
         ("next review", local(plan["next_review_at"]) if plan["next_review_at"] and not ended else ""),
         ("saving", saving),
+        ("depends on", ", ".join(job.get("depends_on") or []) if job else ""),
         ("site", str(job["site"]) if job and job["site"] else ""),
         ("attempts", _attempts(job) if job and job["attempts"] else ""),
     ]

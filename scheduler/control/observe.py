@@ -1,7 +1,9 @@
 """Builds the snapshot: rows of the store, what is known of the grid, and the sites as they are."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping
 
@@ -13,7 +15,7 @@ from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import OVERRUN_SHARE, GridForecast, JobView, SiteView, Snapshot
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.settings import QueueSettings, Settings
-from lowtide.scheduler.store import attempts, jobs
+from lowtide.scheduler.store import attempts, dependencies, jobs
 
 MAX_DIRTY_STOPS = 1
 """After one stop without a checkpoint a job is no longer suspended for carbon: it would lose its work again."""
@@ -50,6 +52,7 @@ class Observer:
         live = {row["job_id"]: row for row in attempts.live(connection)}
         site_views = tuple(self._site(runtime, live.values()) for runtime in sites)
         views = tuple(self._job(row, live.get(row["id"]), now, site_views) for row in rows)
+        views = self._waiting(connection, views)
         queues = dict(self.queues)
         queues |= {v.queue: FALLBACK_QUEUE for v in views if v.queue not in queues}
         shot = Snapshot(
@@ -114,10 +117,26 @@ class Observer:
             site=live["site"] if live else None,
             running_since=live["started_at"] if live else None,
             pinned_start_at=row["planned_start_at"],
+            planned_finish_at=row["planned_finish_at"],
             retrying=row["not_before"] is not None,
         )
 
-    def imagined(self, spec: JobSpec, now: datetime, sites: tuple[SiteView, ...], urgency: Urgency) -> JobView:
+    def _waiting(self, connection: Connection, views: tuple[JobView, ...]) -> tuple[JobView, ...]:
+        """The views, those of jobs that depend on others with what they wait for."""
+        bound = [v.job_id for v in views if v.state is JobState.QUEUED and self._specs[v.job_id].depends_on]
+        if not bound:
+            return views
+        rows = dependencies.of_jobs(connection, bound)
+        return tuple(replace(v, **waits(rows[v.job_id])) if v.job_id in rows else v for v in views)
+
+    def imagined(
+        self,
+        spec: JobSpec,
+        now: datetime,
+        sites: tuple[SiteView, ...],
+        urgency: Urgency,
+        waits_for: tuple[JobId, ...] = (),
+    ) -> JobView:
         """A job that has not been submitted, for a dry run."""
         queue = self.queues.get(spec.queue, FALLBACK_QUEUE)
         allowed = tuple(s.site.name for s in sites if allows(spec, s.site))
@@ -135,6 +154,7 @@ class Observer:
             not_before=spec.begin_at,
             allowed_sites=allowed,
             suspendable=self._may_suspend(spec, allowed),
+            waits_for=waits_for,
         )
 
     def _may_suspend(self, spec: JobSpec, places: Iterable[str]) -> bool:
@@ -151,6 +171,12 @@ def _inflow(connection: Connection, now: datetime) -> Inflow:
     for submitted_at, spec in jobs.submitted_since(connection, now - LONGEST):
         inflow.add(submitted_at, gpu_s(spec))
     return inflow
+
+
+def waits(rows: list[RowMapping]) -> dict[str, Any]:
+    """What a view says of the jobs that it depends on."""
+    broken = next(((JobId(r["on_job_id"]), JobState(r["state"])) for r in rows if dependencies.is_broken(r)), None)
+    return {"waits_for": tuple(JobId(r["on_job_id"]) for r in rows if dependencies.is_open(r)), "broken_by": broken}
 
 
 def gpu_s(spec: JobSpec) -> float:

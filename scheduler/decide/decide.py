@@ -9,6 +9,7 @@ import math
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 
 from lowtide.policies.asap import Asap
@@ -18,6 +19,7 @@ from lowtide.policies.problem import EPSILON_S, Choice, Placement, Policy, Probl
 from lowtide.policies.timeline import Timeline
 from lowtide.scheduler.decide.keep import kept
 from lowtide.scheduler.decide.market import Market, market
+from lowtide.scheduler.decide.precedence import in_order
 from lowtide.scheduler.decide.registry import policy_for
 from lowtide.scheduler.decide.tell import grid_data, told
 from lowtide.scheduler.decide.triage import Asker, PolicyName, triage
@@ -38,7 +40,7 @@ class _Answer:
 
 
 def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
-    """Decide about every job of a snapshot.
+    """Decide about every job of a snapshot, after the jobs that it waits for.
 
     Args:
         snapshot: all that may be known; times are aware UTC.
@@ -51,6 +53,11 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
         decided by ``asap`` and say so, and the plan names it among its failures.
 
     """
+    return in_order(snapshot, partial(_decide, find_policy=find_policy))
+
+
+def _decide(snapshot: Snapshot, find_policy: FindPolicy) -> Plan:
+    """One plan in which nothing is known of jobs that wait for others but when they may begin."""
     here, joint = market(snapshot), _joint(snapshot, find_policy)
     decisions = kept(snapshot, here)
     asked = [view for view in snapshot.jobs if view.job_id not in decisions]
@@ -62,7 +69,7 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
         if failure is not None:
             failures[failure] = None
     if joint and snapshot.asked is not None and any(_is_late(asker, decisions) for asker in askers):
-        return decide(replace(snapshot, asked=None), find_policy)  # others may be able to make room
+        return _decide(replace(snapshot, asked=None), find_policy)  # others may be able to make room
     ordered = tuple(decisions[view.job_id] for view in snapshot.jobs)
     return Plan(snapshot.now, ordered, grid_data(snapshot), tuple(failures))
 

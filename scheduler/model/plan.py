@@ -81,6 +81,16 @@ class JobView:
     """What the last plan said; it stands for a job that is not asked about."""
     modes: tuple[Mode, ...] = ()
     """The ways in which it can run, as declared among them; empty for a job that can only run as declared."""
+    waits_for: tuple[JobId, ...] = ()
+    """Open jobs that must end before it may begin; while there are any, its patience has not begun."""
+    broken_by: tuple[JobId, JobState] | None = None
+    """A job that had to succeed before it and has not; until somebody releases it, it cannot begin."""
+    planned_finish_at: datetime | None = None
+    """The end that the last plan promised."""
+    released_at: datetime | None = None
+    """When what it waits for is expected to have ended; set by decide."""
+    importance: float = 0.0
+    """How much of its workflow waits for it, see ``Request``; set by decide."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 job        one row per submission: the frozen spec and the current state
 attempt    one execution each; the partial unique index holds INV-02, a trigger holds INV-07
+dependency which jobs must have ended before a job begins; a trigger holds INV-24
 event      one row per transition (INV-03); append-only
 plan, decision   what was considered, chosen and why, on which grid data
 energy, emission, baseline   the ledger; append-only
@@ -33,6 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from lowtide.scheduler.model.dependency import After
 from lowtide.scheduler.model.lifecycle import (
     LIVE_ATTEMPT_STATES,
     TERMINAL_JOB_STATES,
@@ -145,6 +147,19 @@ job = Table(
     ),
     Index("job_submitted", "submitted_at"),
     Index("job_name", "name"),
+)
+
+dependency = Table(
+    "dependency",
+    metadata,
+    Column("job_id", String, ForeignKey("job.id"), nullable=False),
+    Column("on_job_id", String, ForeignKey("job.id"), nullable=False),
+    Column("after", String, nullable=False),
+    Column("waived_by", String),
+    PrimaryKeyConstraint("job_id", "on_job_id"),
+    CheckConstraint(f"after IN ({', '.join(repr(after.value) for after in After)})", name="dependency_after_known"),
+    CheckConstraint("job_id <> on_job_id", name="dependency_on_another"),
+    Index("dependency_on", "on_job_id"),
 )
 
 attempt = Table(

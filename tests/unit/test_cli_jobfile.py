@@ -155,7 +155,6 @@ def test_the_common_lines_of_slurm_are_understood(line: str, job: dict[str, Any]
     ("line", "weight"),
     [
         ("--array=1-10", "changes what would run"),
-        ("--dependency=afterok:1", "changes what would run"),
         ("-N 4", "changes what would run"),
         ("--output=x.log", "no counterpart"),
         ("--mail-type=END", "no counterpart"),

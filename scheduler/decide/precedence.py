@@ -1,0 +1,178 @@
+"""Plans jobs after those that they wait for, and these early enough for what waits for them.
+
+To a policy a job that waits for others is one with a later release, and what it waits for one that has to end earlier.
+Both are worked out here: the release from the planned ends of the jobs before, the latest finish from the deadlines of
+the jobs behind, along the longest path. As the ends are planned in the same plan, a plan whose releases turn out wrong
+is mended: those that would begin too early, or needlessly late, are asked again, the others keep their placements.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from lowtide.policies.problem import EPSILON_S
+from lowtide.scheduler.decide.market import LIVE
+from lowtide.scheduler.decide.wording import when
+from lowtide.scheduler.decide.workflow import workflow
+from lowtide.scheduler.model.job import JobId
+from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Plan, Snapshot
+from lowtide.scheduler.model.reason import Reason, ReasonCode
+
+MOST_ROUNDS = 6
+"""Each mends at least one job of every chain; whatever is left still waits in truth, and the next plan mends it."""
+
+MOST_NAMED = 3
+"""So many of the jobs that are waited for are told; more nobody reads."""
+
+MOMENT = timedelta(seconds=EPSILON_S)
+UNKNOWN = "not known yet"
+OUT_OF_TIME = frozenset({ReasonCode.DEADLINE, ReasonCode.PATIENCE})
+
+PlanOnce = Callable[[Snapshot], Plan]
+Ends = dict[JobId, datetime | None]
+"""When jobs are expected to have ended; None where that cannot be told."""
+
+
+def in_order(snapshot: Snapshot, plan_once: PlanOnce) -> Plan:
+    """The plan in which nothing begins before the planned end of what it waits for.
+
+    Args:
+        snapshot: its jobs with what they wait for; where none waits, its plan is the one of ``plan_once``.
+        plan_once: decides about all jobs, each released at its ``released_at``.
+
+    """
+    if not any(view.waits_for for view in snapshot.jobs):
+        return plan_once(snapshot)
+    chain = _Chain(snapshot)
+    ends = chain.expected()
+    plan = plan_once(chain.released(ends))
+    for _ in range(MOST_ROUNDS):
+        used, ends = ends, chain.planned(plan)
+        wrong = chain.misplaced(plan, used, ends)
+        if not wrong:
+            break
+        plan = plan_once(replace(chain.released(ends, plan), asked=wrong))
+    return chain.told(plan, ends)
+
+
+def bound(view: JobView, end: datetime | None = None) -> Reason:
+    """Why a job that depends on others does not begin; ``end`` is when they are expected to have ended."""
+    if view.broken_by is not None:
+        needed, state = view.broken_by
+        facts: dict[str, object] = {"needed": needed, "state": state.value, "job_id": view.job_id}
+        return Reason(ReasonCode.DEPENDENCY_NEVER_SATISFIED, facts)
+    return Reason(ReasonCode.DEPENDENCY, {"jobs": _named(view), "end": UNKNOWN if end is None else when(end)})
+
+
+def _named(view: JobView) -> str:
+    more = len(view.waits_for) - MOST_NAMED
+    return ", ".join(view.waits_for[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+class _Chain:
+    """The jobs of a snapshot as policies are to see them."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot, self._flow = snapshot, workflow(snapshot)
+        self._views = {view.job_id: view for view in snapshot.jobs}
+
+    def expected(self) -> Ends:
+        """Ends by the last plan, but no sooner than can be."""
+        ends: Ends = {}
+        for job_id in self._flow.order:
+            view = self._views[job_id]
+            ends[job_id] = self._expected(view, self._release(view, ends))
+        return ends
+
+    def _expected(self, view: JobView, release: datetime | None) -> datetime | None:
+        begin = self._snapshot.now
+        if view.state not in LIVE:
+            if view.held or view.broken_by is not None or (view.waits_for and release is None):
+                return None
+            begin = max(moment for moment in (begin, release, view.not_before) if moment is not None)
+        earliest = begin + timedelta(seconds=view.remaining_s)
+        chosen = view.decided.chosen if view.decided is not None else None
+        promised = view.planned_finish_at if chosen is None else chosen.finish
+        return earliest if promised is None else max(earliest, promised)
+
+    def planned(self, plan: Plan) -> Ends:
+        """Ends by a plan of this snapshot."""
+        decided = {decision.job_id: decision for decision in plan.decisions}
+        return {job_id: self._planned(self._views[job_id], decided[job_id]) for job_id in self._flow.order}
+
+    def _planned(self, view: JobView, decision: JobDecision) -> datetime | None:
+        if decision.chosen is not None:
+            return decision.chosen.finish
+        return self._snapshot.now + timedelta(seconds=view.remaining_s) if view.state in LIVE else None
+
+    def _release(self, view: JobView, ends: Ends) -> datetime | None:
+        """When all that a job waits for will have ended; None for what waits for nothing, or nobody knows how long."""
+        moments = [ends.get(job_id) for job_id in view.waits_for]
+        known = [moment for moment in moments if moment is not None]
+        return max(known) if known and len(known) == len(moments) else None
+
+    def released(self, ends: Ends, plan: Plan | None = None) -> Snapshot:
+        """The snapshot with releases by these ends, and with what a plan has decided."""
+        views = [self._bounded(view, ends) for view in self._snapshot.jobs]
+        if plan is not None:
+            pairs = zip(views, plan.decisions, strict=True)
+            views = [replace(view, decided=decision) for view, decision in pairs]
+        return replace(self._snapshot, jobs=tuple(views))
+
+    def _bounded(self, view: JobView, ends: Ends) -> JobView:
+        """A job with its release, the time that this and the jobs behind it leave it, and its importance."""
+        if view.job_id not in self._flow.importance:
+            return view
+        release, latest = self._release(view, ends), view.latest_finish_at
+        if release is not None and not view.has_deadline:  # until then its patience has not begun
+            begin = max(view.submitted_at, view.not_before or view.submitted_at)
+            latest = max(latest, latest + (release - begin))
+        limit = self._flow.limits.get(view.job_id)
+        is_limited = limit is not None and limit.finish_at < latest
+        return replace(
+            view,
+            released_at=release,
+            latest_finish_at=limit.finish_at if limit is not None and is_limited else latest,
+            has_deadline=view.has_deadline or is_limited,
+            importance=self._flow.importance[view.job_id],
+        )
+
+    def misplaced(self, plan: Plan, used: Ends, ends: Ends) -> frozenset[JobId]:
+        """Jobs that a plan has begin before the ends that it plans, or needlessly late as it believed in later ones."""
+        slot = timedelta(seconds=self._snapshot.slot_s)
+        found = set()
+        for view, decision in zip(self._snapshot.jobs, plan.decisions, strict=True):
+            if view.waits_for and not view.held and view.broken_by is None:
+                before, after = self._release(view, used), self._release(view, ends)
+                start = decision.chosen.start if decision.chosen is not None else None
+                if _is_misplaced(start, before, after, slot):
+                    found.add(view.job_id)
+        return frozenset(found)
+
+    def told(self, plan: Plan, ends: Ends) -> Plan:
+        """The plan with reasons that name the other jobs; nothing that waits for another starts."""
+        pairs = zip(self._snapshot.jobs, plan.decisions, strict=True)
+        return replace(plan, decisions=tuple(self._told(view, decision, ends) for view, decision in pairs))
+
+    def _told(self, view: JobView, decision: JobDecision, ends: Ends) -> JobDecision:
+        if view.waits_for and decision.chosen is not None:
+            reason = bound(view, self._release(view, ends))
+            if decision.action is Action.WAIT and decision.reason == reason:
+                return decision
+            told = (f"{_named(view)} had ended",)
+            return replace(decision, action=Action.WAIT, reason=reason, would_start_now_if=told)
+        limit = self._flow.limits.get(view.job_id)
+        if limit is not None and decision.reason.code in OUT_OF_TIME and limit.finish_at < view.latest_finish_at:
+            return replace(decision, reason=Reason(ReasonCode.WAITED_FOR, {"job_id": limit.job_id}))
+        return decision
+
+
+def _is_misplaced(start: datetime | None, before: datetime | None, after: datetime | None, slot: timedelta) -> bool:
+    """Whether a start does not go with the release ``after``, having been planned with the release ``before``."""
+    if after is None:
+        return start is not None
+    if start is None:
+        return before is None
+    if start < after - MOMENT:
+        return True
+    return before is not None and after < before - slot and start <= before + slot
