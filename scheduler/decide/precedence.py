@@ -3,7 +3,9 @@
 To a policy a job that waits for others is one with a later release, and what it waits for one that has to end earlier.
 Both are worked out here: the release from the planned ends of the jobs before, the latest finish from the deadlines of
 the jobs behind, along the longest path. As the ends are planned in the same plan, a plan whose releases turn out wrong
-is mended: those that would begin too early, or needlessly late, are asked again, the others keep their placements.
+is mended: those that would begin too early, or needlessly late, are asked again, the others keep their placements. So
+is one in which a job with a deadline comes out late, as when several have to follow the same one: what it waits for is
+then asked to end that much sooner.
 """
 
 from collections.abc import Callable
@@ -13,12 +15,12 @@ from datetime import datetime, timedelta
 from lowtide.policies.problem import EPSILON_S
 from lowtide.scheduler.decide.market import LIVE
 from lowtide.scheduler.decide.wording import when
-from lowtide.scheduler.decide.workflow import workflow
+from lowtide.scheduler.decide.workflow import Limit, workflow
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Plan, Snapshot
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 
-MOST_ROUNDS = 6
+MOST_ROUNDS = 8
 """Each mends at least one job of every chain; whatever is left still waits in truth, and the next plan mends it."""
 
 MOST_NAMED = 3
@@ -48,10 +50,10 @@ def in_order(snapshot: Snapshot, plan_once: PlanOnce) -> Plan:
     plan = plan_once(chain.released(ends))
     for _ in range(MOST_ROUNDS):
         used, ends = ends, chain.planned(plan)
-        wrong = chain.misplaced(plan, used, ends)
-        if not wrong:
+        asked = chain.misplaced(plan, used, ends) or chain.pressed(plan, ends)
+        if not asked:
             break
-        plan = plan_once(replace(chain.released(ends, plan), asked=wrong))
+        plan = plan_once(replace(chain.released(ends, plan), asked=asked))
     return chain.told(plan, ends)
 
 
@@ -75,6 +77,7 @@ class _Chain:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot, self._flow = snapshot, workflow(snapshot)
         self._views = {view.job_id: view for view in snapshot.jobs}
+        self._limits = dict(self._flow.limits)
 
     def expected(self) -> Ends:
         """Ends by the last plan, but no sooner than can be."""
@@ -127,7 +130,7 @@ class _Chain:
         if release is not None and not view.has_deadline:  # until then its patience has not begun
             begin = max(view.submitted_at, view.not_before or view.submitted_at)
             latest = max(latest, latest + (release - begin))
-        limit = self._flow.limits.get(view.job_id)
+        limit = self._limits.get(view.job_id)
         is_limited = limit is not None and limit.finish_at < latest
         return replace(
             view,
@@ -149,6 +152,31 @@ class _Chain:
                     found.add(view.job_id)
         return frozenset(found)
 
+    def pressed(self, plan: Plan, ends: Ends) -> frozenset[JobId]:
+        """Jobs whose deadline a plan misses, and what they wait for: that is limited, and ``ends`` say so."""
+        found: set[JobId] = set()
+        for view, decision in zip(self._snapshot.jobs, plan.decisions, strict=True):
+            release = self._release(view, ends)
+            if release is not None and decision.chosen is not None:
+                bounded = self._bounded(view, ends)
+                late = decision.chosen.finish - bounded.latest_finish_at
+                if bounded.has_deadline and late > MOMENT:
+                    found |= self._hurried(view, Limit(release - late, view.job_id), ends)
+        return frozenset(found)
+
+    def _hurried(self, view: JobView, limit: Limit, ends: Ends) -> set[JobId]:
+        """Limit what a job waits for; empty where nothing of it could end any sooner."""
+        found: set[JobId] = set()
+        for job_id in view.waits_for:
+            before, end = self._views[job_id], ends[job_id]
+            known = self._limits.get(job_id)
+            soonest = self._snapshot.now + timedelta(seconds=before.remaining_s)
+            could = end is not None and end > max(limit.finish_at, soonest) + MOMENT
+            if could and (known is None or limit.finish_at < known.finish_at):
+                self._limits[job_id], ends[job_id] = limit, max(limit.finish_at, soonest)
+                found |= {job_id, view.job_id}
+        return found
+
     def told(self, plan: Plan, ends: Ends) -> Plan:
         """The plan with reasons that name the other jobs; nothing that waits for another starts."""
         pairs = zip(self._snapshot.jobs, plan.decisions, strict=True)
@@ -161,7 +189,7 @@ class _Chain:
                 return decision
             told = (f"{_named(view)} had ended",)
             return replace(decision, action=Action.WAIT, reason=reason, would_start_now_if=told)
-        limit = self._flow.limits.get(view.job_id)
+        limit = self._limits.get(view.job_id)
         if limit is not None and decision.reason.code in OUT_OF_TIME and limit.finish_at < view.latest_finish_at:
             return replace(decision, reason=Reason(ReasonCode.WAITED_FOR, {"job_id": limit.job_id}))
         return decision

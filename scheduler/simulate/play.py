@@ -14,6 +14,7 @@ from lowtide.scheduler.model.plan import JobView
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.model.units import S_PER_H
+from lowtide.scheduler.simulate.chain import in_turn, without_strangers
 from lowtide.scheduler.simulate.foretold import Foreseen, Issued
 from lowtide.scheduler.simulate.result import Result, result_of
 from lowtide.scheduler.simulate.trace import TraceJob, resampled
@@ -131,7 +132,7 @@ def result(play: Play) -> Result:
     """
     check(play)
     if play.seed is not None:
-        play = replace(play, jobs=resampled(play.jobs, play.seed))
+        play = replace(play, jobs=without_strangers(resampled(play.jobs, play.seed)))
     sites = [Site(zone, zone, NO_LIMIT if play.gpus is None else play.gpus, NO_LIMIT) for zone in play.intensity]
     queue = _queue(play)
     told_s = _told_s(play)
@@ -167,6 +168,7 @@ def foresight_fraction(play: Play, found: Mapping[str, object]) -> float | None:
 def check(play: Play) -> None:
     """Make sure that it can be played; raises as ``result``."""
     policy_for(play.policy, play.params)
+    in_turn(play.jobs)
     for zone, series in play.intensity.items():
         if not series.covers(play.start, play.end):
             first, last = series.points[0].start, series.points[-1].end
@@ -228,4 +230,5 @@ def _view(job: TraceJob, told_s: float, play: Play) -> JobView:
         has_deadline=job.deadline_s is not None,
         allowed_sites=play.zones_of(job),
         suspendable=play.is_interruptible if job.interruptible is None else job.interruptible,
+        waits_for=tuple(map(JobId, job.depends_on)),
     )

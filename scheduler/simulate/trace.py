@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -28,7 +28,10 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class TraceJob:
-    """One job of a trace; times in seconds after the trace's start, power in W per GPU, empty where not told."""
+    """One job of a trace; times in seconds after the trace's start, power in W per GPU, empty where not told.
+
+    ``depends_on`` names the jobs that must have ended before it begins.
+    """
 
     job_id: str
     submit_s: float
@@ -38,6 +41,11 @@ class TraceJob:
     interruptible: bool | None = None
     power_w: float | None = None
     site: str = ""
+    depends_on: tuple[str, ...] = ()
+
+    def bound_to(self, known: Container[str]) -> "TraceJob":
+        """The same job, waiting for none but these."""
+        return replace(self, depends_on=tuple(before for before in self.depends_on if before in known))
 
 
 def read_jobs(text: str, name: str) -> tuple[TraceJob, ...]:
@@ -71,6 +79,7 @@ def _job(row: Row, at: str, number: int) -> TraceJob:
         _flag(row, "interruptible", at),
         _number(row, "power_w", at) if row.get("power_w") else None,
         row.get("site") or "",
+        tuple((row.get("depends_on") or "").split()),
     )
 
 
