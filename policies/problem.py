@@ -74,6 +74,15 @@ class SlotGrid:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """What having a job's data brought to a site takes: run time before its work begins, and grams."""
+
+    site: int
+    takes_s: float
+    cost_g: float
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One job to be placed.
 
@@ -102,6 +111,7 @@ class Request:
         importance: how much of its workflow waits for it, relative to the workflow's most important job, in [0, 1];
             0 for a job outside of any workflow: nothing waits for it.
         modes: the ways in which it can run; empty where it can only run as declared.
+        moves: for the sites that lack data of the job; ``moves.among`` takes them into account.
 
     """
 
@@ -127,6 +137,7 @@ class Request:
     is_foremost: bool = False
     importance: float = 0.0
     modes: tuple[Mode, ...] = ()
+    moves: tuple[Move, ...] = ()
 
     @property
     def declared(self) -> Mode:

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from lowtide.scheduler.api.field_error import bad_input, field_errors
+from lowtide.scheduler.model.data import DATA_HELP, Data, data_of
 from lowtide.scheduler.model.dependency import DEPENDENCY_HELP, Dependency, dependencies
 from lowtide.scheduler.model.errors import Infeasible
 from lowtide.scheduler.model.job import ID_PATTERN, JobSpec, Resources, Urgency
@@ -88,6 +89,11 @@ Dependencies = Annotated[
     tuple[Dependency, ...],
     BeforeValidator(dependencies),
     WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}, "description": DEPENDENCY_HELP}),
+]
+DataSets = Annotated[
+    tuple[Data, ...],
+    BeforeValidator(data_of),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "description": f"data that it reads: {DATA_HELP}"}),
 ]
 Moment = Annotated[str, Field(max_length=64, description=MOMENT_HELP)]
 Country = Annotated[
@@ -170,6 +176,7 @@ class JobFile(_Strict):
         Field(max_length=32),
     ] = Field(default_factory=dict)
     depends_on: Dependencies = ()
+    data: DataSets = ()
 
     @field_validator("entrypoint", mode="before")
     @classmethod
@@ -290,6 +297,7 @@ class JobFile(_Strict):
             power_w=self.power_w,
             labels=dict(self.labels),
             depends_on=self.depends_on,
+            data=self.data,
         )
 
 

@@ -45,6 +45,7 @@ FLAGS = (
         kind="many",
         metavar="afterok:JOB",
     ),
+    Flag("data", ("--data",), "Data that it reads and where that lies; repeat it.", kind="many", metavar="SIZE@SITE"),
     Flag("patience", ("--patience", "--max-delay"), "How long the job may wait for a better grid.", metavar="TIME"),
     Flag(
         "interruptible",

@@ -70,6 +70,7 @@ class Intake(Lookup):
         now = self._clock.now()
         queue = self._queue(spec)
         self._check_feasible(spec)
+        self._check_data(spec)
         await self._check_dependencies(spec)
         package = await asyncio.to_thread(self._pack, spec.working_dir) if spec.working_dir else None
         plain = spec_to_json(spec)
@@ -105,6 +106,13 @@ class Intake(Lookup):
         wanted = _amount(need.gpus, need.gpu_model, need.cpus)
         offers = "; ".join(f"{s.name}: {_amount(s.gpus, s.gpu_model, s.cpus)}" for s in sites)
         raise Infeasible(f"the job needs {wanted}; no site has that ({offers}).", fix="Ask for less, or add a site.")
+
+    def _check_data(self, spec: JobSpec) -> None:
+        """Refuse data at a site that there is not: what bringing it takes could not be told."""
+        for one in spec.data:
+            if one.site not in self._sites:
+                message = f"there is no site {one.site[:80]!r} for data to lie at; the sites are: "
+                raise BadInput(f"{message}{', '.join(self._sites)}.", fix="Correct the declared data.")
 
     async def _check_dependencies(self, spec: JobSpec) -> None:
         """Refuse to wait for what there is not, or for a success that cannot come any more."""
@@ -144,6 +152,7 @@ class Intake(Lookup):
         """What would be decided now; writes nothing."""
         queue = self._queue(spec)
         self._check_feasible(spec)
+        self._check_data(spec)
         await self._check_dependencies(spec)
         snapshot = await self._snapshot()
         still = {v.job_id for v in snapshot.jobs}

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, RowMapping
 
 from lowtide.scheduler.control import launch
 from lowtide.scheduler.control.sites import SiteRuntime
+from lowtide.scheduler.control.transferring import transfers
+from lowtide.scheduler.model.data import Transfer
 from lowtide.scheduler.model.inflow import LONGEST, Inflow
 from lowtide.scheduler.model.job import JobId, JobSpec, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
@@ -16,9 +18,12 @@ from lowtide.scheduler.model.plan import OVERRUN_SHARE, GridForecast, JobView, S
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.settings import QueueSettings, Settings
 from lowtide.scheduler.store import attempts, dependencies, jobs
+from lowtide.scheduler.store import transfers as stored
 
 MAX_DIRTY_STOPS = 1
 """After one stop without a checkpoint a job is no longer suspended for carbon: it would lose its work again."""
+PAGE = 500
+"""Jobs in one query: databases bound how many a statement may have."""
 FALLBACK_QUEUE = Queue(name="(unconfigured)", policy="asap")
 """For jobs whose queue has left the settings: they run, with nothing added."""
 
@@ -32,6 +37,7 @@ class Observer:
         self._specs: dict[str, JobSpec] = {}
         self.decide_by(settings.queues)
         self._inflow: Inflow | None = None
+        self._transfers: dict[str, tuple[Transfer, ...]] = {}
         self._keeping = {site.name for site in settings.sites if launch.checkpoint_dir("any", site, settings)}
 
     def decide_by(self, queues: Iterable[QueueSettings]) -> None:
@@ -52,7 +58,7 @@ class Observer:
         live = {row["job_id"]: row for row in attempts.live(connection)}
         site_views = tuple(self._site(runtime, live.values()) for runtime in sites)
         views = tuple(self._job(row, live.get(row["id"]), now, site_views) for row in rows)
-        views = self._waiting(connection, views)
+        views = self._hauling(connection, self._waiting(connection, views), rows)
         queues = dict(self.queues)
         queues |= {v.queue: FALLBACK_QUEUE for v in views if v.queue not in queues}
         shot = Snapshot(
@@ -129,6 +135,37 @@ class Observer:
         rows = dependencies.of_jobs(connection, bound)
         return tuple(replace(v, **waits(rows[v.job_id])) if v.job_id in rows else v for v in views)
 
+    def _hauling(
+        self, connection: Connection, views: tuple[JobView, ...], rows: list[RowMapping]
+    ) -> tuple[JobView, ...]:
+        """The views, those of jobs with declared data with what each site lacks of it.
+
+        Where the job has run, the data is. The time that it took to get there is no work done.
+        """
+        reading = [view.job_id for view in views if self._specs[view.job_id].data]
+        self._transfers = {}
+        if not reading:
+            return views
+        known, told = self._brought(connection, reading), list(views)
+        for i, (view, row) in enumerate(zip(views, rows, strict=True)):
+            if self._specs[view.job_id].data:
+                had = [r for r in known.get(view.job_id, []) if r["started_at"] is not None]
+                lacking = transfers(self._specs[view.job_id], self._settings)
+                lacking = tuple(one for one in lacking if one.site not in {r["site"] for r in had})
+                self._transfers[view.job_id] = lacking
+                lost_s = sum(r["lasts_s"] for r in had) if view.site is not None or row["done_s"] else 0.0
+                told[i] = replace(view, transfers=lacking, remaining_s=view.remaining_s + lost_s)
+        return tuple(told)
+
+    @staticmethod
+    def _brought(connection: Connection, job_ids: list[JobId]) -> dict[str, list[RowMapping]]:
+        pages = (job_ids[first : first + PAGE] for first in range(0, len(job_ids), PAGE))
+        return {job_id: rows for page in pages for job_id, rows in stored.of_jobs(connection, page).items()}
+
+    def transfer(self, job_id: str, site: str) -> Transfer | None:
+        """What the job of the last snapshot would have brought to a site; None where all that it reads is there."""
+        return next((one for one in self._transfers.get(job_id, ()) if one.site == site), None)
+
     def imagined(
         self,
         spec: JobSpec,
@@ -155,6 +192,7 @@ class Observer:
             allowed_sites=allowed,
             suspendable=self._may_suspend(spec, allowed),
             waits_for=waits_for,
+            transfers=transfers(spec, self._settings),
         )
 
     def _may_suspend(self, spec: JobSpec, places: Iterable[str]) -> bool:

@@ -53,10 +53,11 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
         decided by ``asap`` and say so, and the plan names it among its failures.
 
     """
-    return in_order(snapshot, partial(_decide, find_policy=find_policy))
+    plan_once = partial(_decide, find_policy=find_policy)
+    return in_order(snapshot, plan_once, partial(plan_once, may_ask_all=False))
 
 
-def _decide(snapshot: Snapshot, find_policy: FindPolicy) -> Plan:
+def _decide(snapshot: Snapshot, find_policy: FindPolicy, *, may_ask_all: bool = True) -> Plan:
     """One plan in which nothing is known of jobs that wait for others but when they may begin."""
     here, joint = market(snapshot), _joint(snapshot, find_policy)
     decisions = kept(snapshot, here)
@@ -68,7 +69,7 @@ def _decide(snapshot: Snapshot, find_policy: FindPolicy) -> Plan:
         decisions[answer.asker.view.job_id], failure = _decided(answer, here, snapshot)
         if failure is not None:
             failures[failure] = None
-    if joint and snapshot.asked is not None and any(_is_late(asker, decisions) for asker in askers):
+    if may_ask_all and joint and snapshot.asked is not None and any(_is_late(asker, decisions) for asker in askers):
         return _decide(replace(snapshot, asked=None), find_policy)  # others may be able to make room
     ordered = tuple(decisions[view.job_id] for view in snapshot.jobs)
     return Plan(snapshot.now, ordered, grid_data(snapshot), tuple(failures))

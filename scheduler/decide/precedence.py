@@ -35,26 +35,38 @@ Ends = dict[JobId, datetime | None]
 """When jobs are expected to have ended; None where that cannot be told."""
 
 
-def in_order(snapshot: Snapshot, plan_once: PlanOnce) -> Plan:
+def in_order(snapshot: Snapshot, plan_once: PlanOnce, plan_beside: PlanOnce) -> Plan:
     """The plan in which nothing begins before the planned end of what it waits for.
 
     Args:
         snapshot: its jobs with what they wait for; where none waits, its plan is the one of ``plan_once``.
         plan_once: decides about all jobs, each released at its ``released_at``.
+        plan_beside: decides about the asked jobs alone, whatever becomes of them.
 
     """
     if not any(view.waits_for for view in snapshot.jobs):
         return plan_once(snapshot)
     chain = _Chain(snapshot)
     ends = chain.expected()
-    plan = plan_once(chain.released(ends))
+    plan, ends = _mended(chain, plan_once(chain.released(ends)), ends, plan_beside)
+    late_s = chain.late_s(plan, ends)
+    if late_s > 0:  # beside the others there was too little room; with the releases known, all are planned once more
+        again = plan_once(replace(chain.released(ends), asked=None))
+        other, known = _mended(chain, again, ends, plan_beside)
+        if chain.late_s(other, known) < late_s:
+            plan, ends = other, known
+    return chain.told(plan, ends)
+
+
+def _mended(chain: "_Chain", plan: Plan, ends: Ends, plan_beside: PlanOnce) -> tuple[Plan, Ends]:
+    """A plan, made with these ends, in which what waits goes with the ends that it plans; and those."""
     for _ in range(MOST_ROUNDS):
         used, ends = ends, chain.planned(plan)
         asked = chain.misplaced(plan, used, ends) or chain.pressed(plan, ends)
         if not asked:
             break
-        plan = plan_once(replace(chain.released(ends, plan), asked=asked))
-    return chain.told(plan, ends)
+        plan = plan_beside(replace(chain.released(ends, plan), asked=asked))
+    return plan, ends
 
 
 def bound(view: JobView, end: datetime | None = None) -> Reason:
@@ -126,10 +138,8 @@ class _Chain:
         """A job with its release, the time that this and the jobs behind it leave it, and its importance."""
         if view.job_id not in self._flow.importance:
             return view
-        release, latest = self._release(view, ends), view.latest_finish_at
-        if release is not None and not view.has_deadline:  # until then its patience has not begun
-            begin = max(view.submitted_at, view.not_before or view.submitted_at)
-            latest = max(latest, latest + (release - begin))
+        release = self._release(view, ends)
+        latest = _latest(view, release)
         limit = self._limits.get(view.job_id)
         is_limited = limit is not None and limit.finish_at < latest
         return replace(
@@ -177,6 +187,15 @@ class _Chain:
                 found |= {job_id, view.job_id}
         return found
 
+    def late_s(self, plan: Plan, ends: Ends) -> float:
+        """How much later than they have to jobs end by a plan, in seconds over all of them."""
+        late_s = 0.0
+        for view, decision in zip(self._snapshot.jobs, plan.decisions, strict=True):
+            if decision.chosen is not None:
+                late = decision.chosen.finish - _latest(view, self._release(view, ends))
+                late_s += max(0.0, late.total_seconds())
+        return late_s
+
     def told(self, plan: Plan, ends: Ends) -> Plan:
         """The plan with reasons that name the other jobs; nothing that waits for another starts."""
         pairs = zip(self._snapshot.jobs, plan.decisions, strict=True)
@@ -193,6 +212,14 @@ class _Chain:
         if limit is not None and decision.reason.code in OUT_OF_TIME and limit.finish_at < view.latest_finish_at:
             return replace(decision, reason=Reason(ReasonCode.WAITED_FOR, {"job_id": limit.job_id}))
         return decision
+
+
+def _latest(view: JobView, release: datetime | None) -> datetime:
+    """By when a job itself has to end; until its release its patience has not begun."""
+    if release is None or view.has_deadline:
+        return view.latest_finish_at
+    begin = max(view.submitted_at, view.not_before or view.submitted_at)
+    return max(view.latest_finish_at, view.latest_finish_at + (release - begin))
 
 
 def _is_misplaced(start: datetime | None, before: datetime | None, after: datetime | None, slot: timedelta) -> bool:

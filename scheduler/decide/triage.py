@@ -7,6 +7,7 @@ from lowtide.policies.guard import quantile
 from lowtide.policies.problem import EPSILON_S, Request
 from lowtide.scheduler.decide.market import LIVE, Market
 from lowtide.scheduler.decide.precedence import bound
+from lowtide.scheduler.decide.transfer import moves
 from lowtide.scheduler.decide.wording import when
 from lowtide.scheduler.model.job import Urgency
 from lowtide.scheduler.model.lifecycle import JobState
@@ -222,6 +223,7 @@ def _request(view: JobView, queue: Queue, snapshot: Snapshot, market: Market, la
         hold_s=0.0 if running_at is None else max(0.0, (_free_at(view, queue, snapshot) - now).total_seconds()),
         modes=view.modes,
         importance=view.importance,
+        moves=moves(view, market) if view.transfers and running_at is None else (),
     )
 
 

@@ -60,6 +60,7 @@ def job_json(row: Mapping[Any, Any], *, now: datetime, site: str | None, figures
         "deadline_at": spec["deadline_at"],
         "latest_finish_at": None if is_bound else stamp(latest),
         "depends_on": spec.get("depends_on", []),
+        "data": spec.get("data", []),
         "duration_s": spec["duration_s"],
         "gpus": spec["resources"]["gpus"],
         "cpus": spec["resources"]["cpus"],

@@ -52,7 +52,7 @@ BEGIN SELECT RAISE(ABORT, 'INV-05 the job has ended'); END""",
         "CREATE TRIGGER issue_no_update BEFORE UPDATE ON issue BEGIN SELECT RAISE(ABORT, 'issue is append-only'); END"
     )
     guards += [guard for name in APPEND_ONLY_SINCE_0005 for guard in _append_only(name)]
-    return [*guards, _dependency_guard()]
+    return [*guards, _dependency_guard(), *_append_only("transfer")]
 
 
 def _dependency_guard() -> str:

@@ -321,7 +321,7 @@ _dependencies = importlib.import_module("lowtide.scheduler.store.migrations.vers
 
 
 def test_the_released_guards_are_those_of_the_tables() -> None:
-    assert [*SQLITE_GUARDS, _issues.GUARD, *_policy_sets.GUARDS, _dependencies.GUARD] == guards.sqlite_guards()
+    assert [*SQLITE_GUARDS, _issues.GUARD, *_policy_sets.GUARDS, *_dependencies.GUARDS] == guards.sqlite_guards()
 
 
 def test_a_full_disk_refuses_the_submission_says_so_and_loses_nothing(database: Database) -> None:
