@@ -79,6 +79,17 @@ def test_inv10_what_a_deadline_waits_for_begins_early_enough_for_the_whole_chain
     assert start_of(plan, "train") >= end_of(plan, "prep")
 
 
+def test_inv10_what_several_wait_for_ends_early_enough_for_all_of_them_one_after_the_other() -> None:
+    views = [a_job_view("prep", hours=1, suspendable=True)]
+    views += [
+        a_job_view(f"part-{n}", hours=2, finish_in_h=8, has_deadline=True, waits_for=after("prep")) for n in range(3)
+    ]
+    site = a_site_view(a_site(gpus=1))
+    plan = decide(a_snapshot(*views, sites=[site], queues=JOINT, forecasts=[a_forecast(a_dip(begin=20))]))
+    assert end_of(plan, "prep") <= NOON + timedelta(hours=2)
+    assert max(end_of(plan, f"part-{n}") for n in range(3)) <= NOON + timedelta(hours=8)
+
+
 def test_what_has_to_run_now_for_the_sake_of_another_names_it() -> None:
     plan = decide(a_snapshot(*a_chain(finish_in_h=4.2, has_deadline=True), queues=JOINT, forecasts=A_DIP_LATE))
     decision = decided(plan, "prep")
