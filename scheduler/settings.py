@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from lowtide.scheduler.model.data import USUAL_GBIT_PER_S, USUAL_KWH_PER_GB
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import Urgency, check_id
 from lowtide.scheduler.model.site import Queue, Site
@@ -49,7 +50,8 @@ class SiteSettings(_Strict):
     jurisdiction: str = Field("", description="ISO 3166 code; empty is derived from nothing and matches no residency")
     pue: Annotated[float, Field(ge=1.0, le=5.0)] = 1.0
     transfer_gbit_per_s: Annotated[float, Field(gt=0, le=100_000)] = Field(
-        1.0, description="how fast data that jobs declare is brought to or from the site; the slower end counts"
+        USUAL_GBIT_PER_S,
+        description="how fast data that jobs declare is brought to or from the site; the slower end counts",
     )
     token_file: Path | None = Field(None, description="file with the cluster's bearer token")
     ca_file: Path | None = None
@@ -180,7 +182,7 @@ class Settings(_Strict):
     )
     cpu_power_w: Annotated[float, Field(gt=0)] = Field(6.5, description="planning default per CPU")
     transfer_kwh_per_gb: Annotated[float, Field(ge=0, le=10)] = Field(
-        0.0065,
+        USUAL_KWH_PER_GB,
         description="electricity of bringing a gigabyte of declared data to another site; the default is Aslan et al. "
         "(2018) carried on to 2020, and published estimates lie between 0.001 and 0.06",
     )

@@ -9,8 +9,7 @@ from sqlalchemy import Connection, RowMapping
 
 from lowtide.scheduler.control import launch
 from lowtide.scheduler.control.sites import SiteRuntime
-from lowtide.scheduler.control.transferring import transfers
-from lowtide.scheduler.model.data import Transfer
+from lowtide.scheduler.model.data import Transfer, transfers
 from lowtide.scheduler.model.inflow import LONGEST, Inflow
 from lowtide.scheduler.model.job import JobId, JobSpec, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
@@ -38,6 +37,7 @@ class Observer:
         self.decide_by(settings.queues)
         self._inflow: Inflow | None = None
         self._transfers: dict[str, tuple[Transfer, ...]] = {}
+        self._speeds = {site.name: site.transfer_gbit_per_s for site in settings.sites}
         self._keeping = {site.name for site in settings.sites if launch.checkpoint_dir("any", site, settings)}
 
     def decide_by(self, queues: Iterable[QueueSettings]) -> None:
@@ -150,12 +150,16 @@ class Observer:
         for i, (view, row) in enumerate(zip(views, rows, strict=True)):
             if self._specs[view.job_id].data:
                 had = [r for r in known.get(view.job_id, []) if r["started_at"] is not None]
-                lacking = transfers(self._specs[view.job_id], self._settings)
+                lacking = self._lacking(self._specs[view.job_id])
                 lacking = tuple(one for one in lacking if one.site not in {r["site"] for r in had})
                 self._transfers[view.job_id] = lacking
                 lost_s = sum(r["lasts_s"] for r in had) if view.site is not None or row["done_s"] else 0.0
                 told[i] = replace(view, transfers=lacking, remaining_s=view.remaining_s + lost_s)
         return tuple(told)
+
+    def _lacking(self, spec: JobSpec) -> tuple[Transfer, ...]:
+        """What each site lacks of a job's data when none of it was brought anywhere."""
+        return transfers(spec.data, self._speeds, self._settings.transfer_kwh_per_gb)
 
     @staticmethod
     def _brought(connection: Connection, job_ids: list[JobId]) -> dict[str, list[RowMapping]]:
@@ -192,7 +196,7 @@ class Observer:
             allowed_sites=allowed,
             suspendable=self._may_suspend(spec, allowed),
             waits_for=waits_for,
-            transfers=transfers(spec, self._settings),
+            transfers=self._lacking(spec),
         )
 
     def _may_suspend(self, spec: JobSpec, places: Iterable[str]) -> bool:

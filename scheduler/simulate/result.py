@@ -11,6 +11,7 @@ import numpy as np
 
 from lowtide.scheduler.forecast.record import sampled
 from lowtide.scheduler.ledger.emissions import grams, price
+from lowtide.scheduler.model.data import TransferPart
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.units import S_PER_H, kwh_from_j
@@ -94,6 +95,8 @@ def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[fl
         "emissions_g": emitted,
         "baseline_emissions_g": baseline,
         "ratio": emitted / baseline if baseline > 0 else None,
+        "transfer_g": math.fsum(_transfer_g(course, play) for _, course in ended),
+        "transfer_kwh": math.fsum(part.energy_kwh for part in _brought(ended)),
         "energy_kwh": math.fsum(f.energy_kwh for f in figures),
         "mean_wait_h": float(np.mean(waits_h)) if waits_h else None,
         "p95_wait_h": float(np.quantile(waits_h, 0.95)) if waits_h else None,
@@ -115,6 +118,22 @@ def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[fl
         "plan_p99_ms": float(np.quantile(plan_s, 0.99)) * 1000 if plan_s else None,
     }
     return Result(report, running, tuple(waits_h))
+
+
+def _brought(ended: Sequence[tuple[TraceJob, Course]]) -> list[TransferPart]:
+    return [part for _, course in ended for _, transfer in course.brought for part in transfer.parts]
+
+
+def _transfer_g(course: Course, play: "Play") -> float:
+    """Grams of bringing data, at the mean of both ends' intensity while it travels."""
+    emitted_g = 0.0
+    for begin, transfer in course.brought:
+        end = begin + timedelta(seconds=transfer.lasts_s)
+        for part in transfer.parts:
+            found = [price(play.intensity[zone], begin, end) for zone in (part.source, transfer.site)]
+            known = [one.g_per_kwh for one in found if one is not None]
+            emitted_g += part.energy_kwh * (math.fsum(known) / len(known) if known else math.nan)
+    return emitted_g
 
 
 def _against_bound(play: "Play", jobs: Sequence[TraceJob], emitted: float, baseline: float) -> dict[str, object]:

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from lowtide.scheduler.model.data import Data, data_of
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.series import MAX_G_PER_KWH, Accounting, Basis, Point, PointKind, Series, Signal
 from lowtide.scheduler.model.units import utc
@@ -30,7 +31,7 @@ Row = Mapping[str, str]
 class TraceJob:
     """One job of a trace; times in seconds after the trace's start, power in W per GPU, empty where not told.
 
-    ``depends_on`` names the jobs that must have ended before it begins.
+    ``depends_on`` names the jobs that must have ended before it begins, ``data`` what it reads and in which zone.
     """
 
     job_id: str
@@ -42,6 +43,7 @@ class TraceJob:
     power_w: float | None = None
     site: str = ""
     depends_on: tuple[str, ...] = ()
+    data: tuple[Data, ...] = ()
 
     def bound_to(self, known: Container[str]) -> "TraceJob":
         """The same job, waiting for none but these."""
@@ -80,6 +82,7 @@ def _job(row: Row, at: str, number: int) -> TraceJob:
         _number(row, "power_w", at) if row.get("power_w") else None,
         row.get("site") or "",
         tuple((row.get("depends_on") or "").split()),
+        _data(row, at),
     )
 
 
@@ -200,6 +203,13 @@ def _moment(row: Row, column: str, at: str) -> datetime:
     if moment.year > LAST_YEAR:
         raise BadInput(f"{at}: {column} is {row[column]!r}.", fix="Give a time such as 2022-10-19T16:00Z.")
     return utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _data(row: Row, at: str) -> tuple[Data, ...]:
+    try:
+        return data_of((row.get("data") or "").split())
+    except ValueError as error:
+        raise BadInput(f"{at}: data: {error}.", fix="Give SIZE@ZONE, several with spaces between.") from None
 
 
 def _flag(row: Row, column: str, at: str) -> bool | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.model.data import Transfer
 from lowtide.scheduler.model.inflow import Inflow
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.lifecycle import JobState
@@ -43,7 +44,7 @@ class Course:
     """What happened to one job: ``view`` as it was submitted, and ``rest_s``, the run time that it truly needs still.
 
     What the scheduler believes of the rest is in its view of the job alone. ``blocked_s`` is for how long it could not
-    begin after its submission because of jobs that it waited for.
+    begin after its submission because of jobs that it waited for, ``brought`` what data was brought, and when.
     """
 
     view: JobView
@@ -53,6 +54,7 @@ class Course:
     suspensions: int = 0
     lost_s: float = 0.0
     blocked_s: float = 0.0
+    brought: list[tuple[datetime, Transfer]] = field(default_factory=list)
 
 
 class World:
@@ -232,20 +234,28 @@ class World:
         view, chosen = self._open[decision.job_id], decision.chosen
         assert chosen is not None  # noqa: S101 - what is started is somewhere
         again_s = self._queues[view.queue].switch_cost_s if view.state is JobState.SUSPENDED else 0.0
+        brings_s = self._bring(view, chosen.site) if view.transfers else 0.0
         self._open[decision.job_id] = view = replace(
             view,
             state=JobState.RUNNING,
             site=chosen.site,
             running_since=self.now,
-            remaining_s=view.remaining_s + again_s,
+            remaining_s=view.remaining_s + again_s + brings_s,
+            transfers=tuple(one for one in view.transfers if one.site != chosen.site),
             decided=replace(decision, action=Action.KEEP, next_review_at=chosen.finish),
         )
         course = self.courses[decision.job_id]
         course.lost_s += again_s
-        course.rest_s += again_s
+        course.rest_s += again_s + brings_s
         course.stretches.append((chosen.site, self.now, self.now))
         self._since[decision.job_id] = self.now
         self._expect_end(decision.job_id)
+
+    def _bring(self, view: JobView, site: str) -> float:
+        """Have a job's data brought to a site, from now on; how many seconds that takes."""
+        lacking = [one for one in view.transfers if one.site == site]
+        self.courses[view.job_id].brought += [(self.now, one) for one in lacking]
+        return sum(one.lasts_s for one in lacking)
 
     def _expect_end(self, job_id: JobId) -> None:
         """Look at a running job when it ends, or when it ought to have."""

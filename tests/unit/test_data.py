@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,15 +10,13 @@ from hypothesis import strategies as st
 from lowtide.policies.moves import parts
 from lowtide.policies.problem import Move, Request
 from lowtide.scheduler.api.jobspec import read_job
-from lowtide.scheduler.control.transferring import transfers
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.registry import policy_names
-from lowtide.scheduler.model.data import Data, Transfer, TransferPart, data_of
+from lowtide.scheduler.model.data import Data, Transfer, TransferPart, data_of, transfers
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import JobSpec, Urgency, spec_from_json, spec_to_json
 from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Snapshot
 from lowtide.scheduler.model.site import Queue
-from lowtide.scheduler.settings import Settings, SiteSettings
 from tests.builders import NOON, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
 
 GB = 10**9
@@ -76,13 +73,12 @@ def test_what_is_no_data_is_refused_with_what_to_write(value: object, told: str)
 
 def test_bringing_data_takes_the_time_of_the_slower_end_and_energy_by_its_size() -> None:
     speeds = {"paris": 10.0, "leeds": 1.0, "oslo": 10.0}
-    sites = tuple(SiteSettings(name=n, address="http://x:1", transfer_gbit_per_s=v) for n, v in speeds.items())
-    settings = Settings(data_dir=Path("/nowhere"), sites=sites, transfer_kwh_per_gb=0.01)
-    spec = JobSpec("a", ("true",), data=(Data(100 * GB, "paris"), Data(10 * GB, "leeds")))
-    found = {one.site: one for one in transfers(spec, settings)}
+    data = Data(100 * GB, "paris"), Data(10 * GB, "leeds")
+    found = {one.site: one for one in transfers(data, speeds, 0.01)}
     assert {site: one.lasts_s for site, one in found.items()} == {"paris": 80.0, "leeds": 800.0, "oslo": 80.0 + 80.0}
     assert [part.energy_kwh for part in found["oslo"].parts] == [1.0, 0.1]
-    assert transfers(JobSpec("a", ("true",)), settings) == ()
+    assert transfers((Data(10 * GB, "elsewhere"),), {"leeds": 1.0}, 0.01)[0].lasts_s == 80.0
+    assert transfers((), speeds, 0.01) == ()
 
 
 def test_a_job_goes_to_the_greener_site_when_that_saves_more_than_bringing_its_data_emits() -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lowtide.scheduler.decide.registry import policy_names
+from lowtide.scheduler.model.data import Data
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
 from lowtide.scheduler.simulate.play import Estimate, Patience, Play, played, result
@@ -232,3 +233,22 @@ def test_a_sample_of_a_trace_waits_only_for_what_was_drawn() -> None:
 def test_a_trace_whose_jobs_wait_in_vain_is_refused(jobs: list[TraceJob], told: str) -> None:
     with pytest.raises(BadInput, match=told):
         played(a_play(*jobs))
+
+
+@pytest.mark.parametrize("policy", policy_names())
+def test_data_that_is_brought_takes_its_time_and_is_counted_apart(policy: str) -> None:
+    job = TraceJob("a", 0.0, 2 * H, 1, data=(Data(450 * 10**9, "GB"),))
+    zones = {"GB": a_series([400.0] * 240), "FR": a_series([100.0] * 240, "FR")}
+    play = replace(a_play(job, policy=policy), intensity=zones, transfer_kwh_per_gb=0.0001, transfer_gbit_per_s=1.0)
+    away, home = result(play), result(replace(play, transfer_gbit_per_s=0.01))
+    assert (home.report["transfer_g"], home.report["emissions_g"]) == (0.0, pytest.approx(2 * 0.3 * 400))
+    if policy in {"balanced", "lowest_window", "lowest_slots"}:
+        assert away.report["transfer_kwh"] == pytest.approx(450 * 0.0001)
+    if away.report["transfer_kwh"]:
+        assert away.report["transfer_g"] == pytest.approx(450 * 0.0001 * 250)
+        assert away.report["emissions_g"] == pytest.approx(3 * 0.3 * 100)  # an hour for the data, two for the work
+
+
+def test_data_in_a_zone_that_there_is_not_is_refused() -> None:
+    with pytest.raises(BadInput, match="names site 'DE'; the zones are: GB"):
+        played(a_play(TraceJob("a", 0.0, H, 1, data=(Data(1, "DE"),))))
