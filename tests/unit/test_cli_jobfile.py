@@ -200,3 +200,11 @@ def test_slurms_memory_keeps_slurms_meaning(given: str, ours: str) -> None:
 )
 def test_any_text_has_a_nearest_name(text: str, name: str) -> None:
     assert slug(text) == name
+
+
+def test_what_a_job_depends_on_and_reads_may_be_flags_and_go_before_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("entrypoint: [true]\ndepends_on: afterok:a\ndata: [1GB@leeds]\n")
+    assert body(path)["depends_on"] == "afterok:a"
+    found = body(path, dependency=["afterok:b,c", "afterany:d"], data=["2GB@paris"])
+    assert (found["depends_on"], found["data"]) == (["afterok:b,c", "afterany:d"], ["2GB@paris"])
