@@ -26,6 +26,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from lowtide.policies.lift import chosen_as, chosen_of
+from lowtide.policies.moves import among
 from lowtide.policies.offer import Offer
 from lowtide.policies.pieces import cheapest_pieces, earliest_pieces, less
 from lowtide.policies.problem import EPSILON_S, Choice, IntArray, Placement, Problem, Request
@@ -212,16 +213,19 @@ class _Round:
             self._take(i, self._in_need(requests[i]) if requests[i].running_at is None else self._going_on(requests[i]))
         for i, request in enumerate(requests):
             if i not in self.choices:
-                self._take(i, self._at_ease(request))
+                self._take(i, among(request, problem.prices, self._at_ease))
 
     def _in_need(self, request: Request) -> Choice:
         """Where running jobs need not move if that is in time, else in their place."""
-        choice = self._of_due(Offer(self._problem, self._undisturbed, request))
-        if not self._is_had(choice, request):
-            choice = self._of_due(Offer(self._problem, self._timeline, request))
+        is_soonest = request.is_due or not self._is_calm
+        choice = among(request, self._problem.prices, self._needed, is_soonest=is_soonest)
         if choice.chosen is not None:
             self._undisturbed.sell(choice.chosen.site, choice.chosen.spans, request.gpus, request.cpus)
         return choice
+
+    def _needed(self, request: Request) -> Choice:
+        choice = self._of_due(Offer(self._problem, self._undisturbed, request))
+        return choice if self._is_had(choice, request) else self._of_due(Offer(self._problem, self._timeline, request))
 
     def _is_had(self, choice: Choice, request: Request) -> bool:
         """Whether a choice made beside the running jobs is in time, and still free."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from lowtide.policies.guard import NOISE, bar_g, doubt_between_g
 from lowtide.policies.holding import sell
+from lowtide.policies.moves import among
 from lowtide.policies.offer import Offer
 from lowtide.policies.problem import Choice, Placement, Problem, Request
 from lowtide.policies.timeline import Timeline
@@ -51,6 +52,8 @@ def settle(timeline: Timeline, request: Request, choice: Choice) -> None:
 
 def choose(problem: Problem, timeline: Timeline, request: Request, rule: Rule) -> Choice:
     """The guarded choice for one request, given what is left; sells nothing."""
+    if request.moves:
+        return among(request, problem.prices, lambda part: choose(problem, timeline, part, rule))
     return chosen_of(_offer(problem, timeline, request), rule)
 
 

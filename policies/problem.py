@@ -74,6 +74,15 @@ class SlotGrid:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """What having a job's data brought to a site takes: run time before its work begins, and grams."""
+
+    site: int
+    takes_s: float
+    cost_g: float
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One job to be placed.
 
@@ -103,6 +112,7 @@ class Request:
             0 for a job outside of any workflow: nothing waits for it.
         modes: the ways in which it can run; empty where it can only run as declared.
         delay_g_per_h: grams that each hour of later completion must save; see ``policies/delay.py``.
+        moves: for the sites that lack data of the job; ``moves.among`` takes them into account.
 
     """
 
@@ -129,6 +139,7 @@ class Request:
     importance: float = 0.0
     modes: tuple[Mode, ...] = ()
     delay_g_per_h: float = 0.0
+    moves: tuple[Move, ...] = ()
 
     @property
     def declared(self) -> Mode:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from lowtide.scheduler.model.data import USUAL_GBIT_PER_S, USUAL_KWH_PER_GB
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import Urgency, check_id
 from lowtide.scheduler.model.project import Period
@@ -49,6 +50,10 @@ class SiteSettings(_Strict):
     gpu_model: str = ""
     jurisdiction: str = Field("", description="ISO 3166 code; empty is derived from nothing and matches no residency")
     pue: Annotated[float, Field(ge=1.0, le=5.0)] = 1.0
+    transfer_gbit_per_s: Annotated[float, Field(gt=0, le=100_000)] = Field(
+        USUAL_GBIT_PER_S,
+        description="how fast data that jobs declare is brought to or from the site; the slower end counts",
+    )
     token_file: Path | None = Field(None, description="file with the cluster's bearer token")
     ca_file: Path | None = None
     python: str = Field("", description="Python of the cluster's nodes; empty: this one locally, python3 elsewhere")
@@ -223,6 +228,11 @@ class Settings(_Strict):
         300.0, description="planning default per GPU where a job declares nothing"
     )
     cpu_power_w: Annotated[float, Field(gt=0)] = Field(6.5, description="planning default per CPU")
+    transfer_kwh_per_gb: Annotated[float, Field(ge=0, le=10)] = Field(
+        USUAL_KWH_PER_GB,
+        description="electricity of bringing a gigabyte of declared data to another site; the default is Aslan et al. "
+        "(2018) carried on to 2020, and published estimates lie between 0.001 and 0.06",
+    )
     max_working_dir_mib: Annotated[int, Field(ge=1)] = 256
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

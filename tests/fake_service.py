@@ -36,6 +36,8 @@ def a_job(job_id: str = "brain-mri-3f2a", **changes: Any) -> Json:
         "finished_at": None,
         "deadline_at": None,
         "latest_finish_at": iso(NOW + timedelta(hours=27)),
+        "depends_on": [],
+        "data": [],
         "duration_s": 10_800.0,
         "gpus": 2,
         "cpus": 4,
@@ -176,6 +178,7 @@ def a_receipt(job: Json) -> Json:
                 "emissions_g": job["emissions_g"],
             }
         ],
+        "transfers": [],
         "scale": 1.0,
         "notes": ["The baseline is the same energy had the job run as soon as it could."],
         "attribution": ["NESO, CC BY 4.0"],

@@ -14,13 +14,14 @@ from tests.builders import NOON, SLOT_S, a_forecast, a_job_view, a_queue, a_site
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """A job in slots: its length, the slot before whose begin it must have ended, and its GPUs."""
+    """A job in slots: its length, the slot before whose begin it must have ended, its GPUs; ``after`` which others."""
 
     length: int
     end: int
     gpus: int = 1
     may_pause: bool = True
     urgency: Urgency = Urgency.NORMAL
+    after: tuple[int, ...] = ()
 
 
 def can_all_be_in_time(jobs: tuple[Small, ...], gpus: int) -> bool:
@@ -44,7 +45,7 @@ def _after(left: tuple[int, ...], now: frozenset[int]) -> tuple[int, ...]:
 
 def _sets(jobs: tuple[Small, ...], left: tuple[int, ...], gpus: int) -> Iterator[frozenset[int]]:
     """Every set of jobs that has work left and fits."""
-    open_jobs = [i for i, n in enumerate(left) if n]
+    open_jobs = [i for i, n in enumerate(left) if n and not any(left[before] for before in jobs[i].after)]
     for bits in range(2 ** len(open_jobs)):
         found = frozenset(job for k, job in enumerate(open_jobs) if bits >> k & 1)
         if sum(jobs[i].gpus for i in found) <= gpus:
@@ -62,6 +63,7 @@ def view_of(number: int, job: Small) -> JobView:
         suspendable=job.may_pause,
         has_deadline=True,
         urgency=job.urgency,
+        waits_for=tuple(JobId(f"job-{before}") for before in job.after),
     )
     return replace(view, submitted_at=NOON)
 

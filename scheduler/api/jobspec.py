@@ -23,6 +23,8 @@ from pydantic import (
 )
 
 from lowtide.scheduler.api.field_error import bad_input, field_errors
+from lowtide.scheduler.model.data import DATA_HELP, Data, data_of
+from lowtide.scheduler.model.dependency import DEPENDENCY_HELP, Dependency, dependencies
 from lowtide.scheduler.model.errors import Infeasible
 from lowtide.scheduler.model.job import ID_PATTERN, JobSpec, Resources, Urgency
 from lowtide.scheduler.model.quantity import (
@@ -82,6 +84,16 @@ Memory = Annotated[
     int,
     BeforeValidator(memory_bytes),
     WithJsonSchema({"type": ["string", "integer"], "description": f"bytes, or text: {MEMORY_HELP}"}),
+]
+Dependencies = Annotated[
+    tuple[Dependency, ...],
+    BeforeValidator(dependencies),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}, "description": DEPENDENCY_HELP}),
+]
+DataSets = Annotated[
+    tuple[Data, ...],
+    BeforeValidator(data_of),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "description": f"data that it reads: {DATA_HELP}"}),
 ]
 Moment = Annotated[str, Field(max_length=64, description=MOMENT_HELP)]
 Country = Annotated[
@@ -163,6 +175,8 @@ class JobFile(_Strict):
         ],
         Field(max_length=32),
     ] = Field(default_factory=dict)
+    depends_on: Dependencies = ()
+    data: DataSets = ()
 
     @field_validator("entrypoint", mode="before")
     @classmethod
@@ -282,6 +296,8 @@ class JobFile(_Strict):
             retries=self.retries,
             power_w=self.power_w,
             labels=dict(self.labels),
+            depends_on=self.depends_on,
+            data=self.data,
         )
 
 

@@ -47,6 +47,8 @@ class Job(_Shape):
     finished_at: str | None
     deadline_at: str | None
     latest_finish_at: str | None
+    depends_on: list[str]
+    data: list[str]
     duration_s: float
     gpus: int
     cpus: int
@@ -98,6 +100,8 @@ class Candidate(_Shape):
     segments: list[Segment]
     chosen: bool
     note: str
+    transfer_s: float = 0.0
+    transfer_g: float | None = 0.0
 
 
 class PastDecision(_Shape):
@@ -189,6 +193,7 @@ class Receipt(_Shape):
     accuracy: float | None
     accuracy_per_kwh: float | None
     attempts: list[AttemptReceipt]
+    transfers: list[dict[str, Any]]
     scale: float
     notes: list[str]
     attribution: list[str]

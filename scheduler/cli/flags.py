@@ -38,6 +38,14 @@ FLAGS = (
         "For a deadline that can no longer be met: refuse (default), or run at once and late.",
         metavar="refuse|run",
     ),
+    Flag(
+        "dependency",
+        ("--dependency", "-d"),
+        "Begin when other jobs have ended: afterok (they succeeded) or afterany; repeat or use commas.",
+        kind="many",
+        metavar="afterok:JOB",
+    ),
+    Flag("data", ("--data",), "Data that it reads and where that lies; repeat it.", kind="many", metavar="SIZE@SITE"),
     Flag("patience", ("--patience", "--max-delay"), "How long the job may wait for a better grid.", metavar="TIME"),
     Flag(
         "interruptible",

@@ -165,6 +165,10 @@ def _apply(body: Json, flags: Flags) -> None:
     for flag, key in (("env", "env"), ("label", "labels")):
         if flags.get(flag):
             body[key] = dict(body.get(key) or {}) | dict(_pair(flag, text) for text in flags[flag])
+    if flags.get("dependency"):
+        body["depends_on"] = list(flags["dependency"])
+    if flags.get("data"):
+        body["data"] = list(flags["data"])
     if flags.get("residency"):
         body["residency"] = list(flags["residency"])
     _apply_directory(body, flags)

@@ -116,8 +116,15 @@ def _candidate_row(candidate: Json, reference: float | None, zone: str) -> list[
         Cell(f"{candidate['emissions_g']:.1f}", style),
         Cell(change_from_now(candidate["emissions_g"], reference), style),
         Cell("CHOSEN" if candidate["chosen"] else "", style),
-        Cell(candidate["note"] or ""),
+        Cell(_note(candidate)),
     ]
+
+
+def _note(candidate: Json) -> str:
+    """The note, with what bringing the job's data there takes."""
+    lasts_s, emitted_g = candidate.get("transfer_s"), candidate.get("transfer_g")
+    brings = f"brings its data: {span(lasts_s)}, {mass(emitted_g)}" if lasts_s else ""
+    return "; ".join(part for part in (candidate["note"] or "", brings) if part)
 
 
 def grid_text(grid: Sequence[Json]) -> str:
@@ -172,6 +179,8 @@ def _plan_facts(plan: Json, job: Json | None) -> list[tuple[str, str]]:
         ("latest start", local(plan["latest_start_at"]) if plan["latest_start_at"] and waits else ""),
         ("next review", local(plan["next_review_at"]) if plan["next_review_at"] and not ended else ""),
         ("saving", saving),
+        ("data", ", ".join(job.get("data") or []) if job else ""),
+        ("depends on", ", ".join(job.get("depends_on") or []) if job else ""),
         ("site", str(job["site"]) if job and job["site"] else ""),
         ("attempts", _attempts(job) if job and job["attempts"] else ""),
     ]

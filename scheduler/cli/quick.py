@@ -107,7 +107,6 @@ ELSEWHERE = {
     "--runtime-env-json": "Write the JSON to a file and give --runtime-env FILE",
     "--address": "lowtide --server URL submit names the daemon; clusters are sites in its settings",
     "--array": "Submit one job for each element, for example in a shell loop",
-    "--dependency": "Submit the next job when lowtide submit --wait has returned",
     "--hold": "Submit the job, then: lowtide hold JOB",
     "-H": "Submit the job, then: lowtide hold JOB",
     "--nodes": "One attempt runs on one node; a script that calls ray.init() can use more",

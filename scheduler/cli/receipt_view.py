@@ -19,6 +19,7 @@ from lowtide.scheduler.cli.words import (
 )
 
 Json = dict[str, Any]
+BYTES_PER_GB = 1e9
 WIDTH = 72
 LABEL, VALUE = 24, 16
 
@@ -35,6 +36,7 @@ def receipt_text(receipt: Json) -> str:
         *_energy_lines(receipt),
         *_intensity_lines(receipt),
         *_attempt_lines(receipt["attempts"]),
+        *_transfer_lines(receipt.get("transfers", [])),
         _rule(),
         *[flow(f"- {note}", hang=2) for note in receipt["notes"]],
         *[flow(f"- Grid data: {thanks}.", hang=2) for thanks in receipt["attribution"]],
@@ -117,6 +119,17 @@ def _attempt_lines(attempts: Sequence[Json]) -> list[str]:
         ran = f", ran {span(ran_s)}" if ran_s is not None else ""
         told = f"  attempt {number} at {attempt['site']}: {attempt['state']}, {energy(attempt['energy_kwh'])}"
         lines.append(flow(f"{told}, began {local(attempt['start'])}{ran}", hang=2))
+    return lines
+
+
+def _transfer_lines(transfers: Sequence[Json]) -> list[str]:
+    """What was brought to its sites: estimates, apart from all else."""
+    lines = []
+    for one in transfers:
+        told = f"{one['size_bytes'] / BYTES_PER_GB:.3g} GB from {', '.join(one['sources'])} to {one['site']}"
+        lines.append(
+            _line("  data brought", mass(one["emissions_g"]), f"estimated, {energy(one['energy_kwh'])}; {told}")
+        )
     return lines
 
 

@@ -66,6 +66,7 @@ def _job(one: Json) -> PastJob:
         not_before=_moment(begin) if begin is not None else None,
         allowed_sites=tuple(one["allowed_sites"]),
         suspendable=one["suspendable"],
+        waits_for=tuple(map(JobId, one["depends_on"])),
     )
     stretches = tuple((site, _moment(first), _moment(last)) for site, first, last in one["stretches"])
     happened = Outcome(stretches, _moment(one["finished_at"]), one["suspensions"])

@@ -36,7 +36,7 @@ SHORT = {
 }
 ONE = ("nodes", "ntasks", "ntasks-per-node")
 """Options whose value 1 is what happens here anyway."""
-CHANGES_MEANING = ("array", "dependency", "hold", "nodes", "ntasks", "ntasks-per-node", "constraint")
+CHANGES_MEANING = ("array", "hold", "nodes", "ntasks", "ntasks-per-node", "constraint")
 
 
 @dataclass(slots=True)
@@ -153,6 +153,7 @@ TRANSLATIONS: dict[str, Callable[[str], Json]] = {
     "mem": lambda value: {"resources": {"memory": slurm_memory(value)}},
     "time": lambda value: {"duration": slurm_time(value)},
     "begin": lambda value: {"begin": value},
+    "dependency": lambda value: {"depends_on": value},
     "deadline": lambda value: {"deadline": value},
     "chdir": lambda value: {"working_dir": value},
     "requeue": lambda _value: {"retries": 2},

@@ -10,6 +10,7 @@ from lowtide.scheduler.cli import quick
 from lowtide.scheduler.cli import simulate_options as options
 from lowtide.scheduler.cli.output import check_format, show
 from lowtide.scheduler.cli.root import Output, app
+from lowtide.scheduler.model.data import USUAL_GBIT_PER_S, USUAL_KWH_PER_GB
 
 if TYPE_CHECKING:
     from lowtide.scheduler.simulate.play import Play
@@ -69,6 +70,12 @@ def simulate(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="Play a sample of the jobs, drawn with replacement.")
     ] = None,
+    transfer_kwh_per_gb: Annotated[
+        float, typer.Option("--transfer-kwh-per-gb", metavar="KWH", help="Electricity of moving data between zones.")
+    ] = USUAL_KWH_PER_GB,
+    transfer_gbit_per_s: Annotated[
+        float, typer.Option("--transfer-gbit-per-s", metavar="GBIT", help="How fast that is.")
+    ] = USUAL_GBIT_PER_S,
     workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes that play at a time.")] = 1,
     ray: Annotated[
         str | None, typer.Option("--ray", metavar="URL", help="Play on a Ray cluster, by the URL of its dashboard.")
@@ -96,6 +103,8 @@ def simulate(
         "estimate": options.estimate_of(estimate),
         "is_clairvoyant": clairvoyant,
         "seed": seed,
+        "transfer_kwh_per_gb": options.positive("--transfer-kwh-per-gb", transfer_kwh_per_gb),
+        "transfer_gbit_per_s": options.positive("--transfer-gbit-per-s", transfer_gbit_per_s),
     }
     bases = [replace(play, **told) for play in options.bases_of(jobs, intensity, start, hours, apart=apart)]
     issues = options.issues_of(forecast, bases, is_raw=as_issued)

@@ -15,8 +15,10 @@ from lowtide.connectors.cluster.package import MIB, working_dir_package
 from lowtide.scheduler.control.lookup import Lookup, Parts
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import explain
-from lowtide.scheduler.model.errors import BadInput, Infeasible
+from lowtide.scheduler.model.dependency import After
+from lowtide.scheduler.model.errors import BadInput, Conflict, Infeasible
 from lowtide.scheduler.model.job import JobId, JobSpec, spec_from_json, spec_to_json
+from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Snapshot
 from lowtide.scheduler.report.shape import Json, job_json
 from lowtide.scheduler.store import jobs, plans
@@ -69,6 +71,8 @@ class Intake(Lookup):
         now = self._clock.now()
         queue = self._queue(spec)
         self._check_feasible(spec)
+        self._check_data(spec)
+        await self._check_dependencies(spec)
         package = await asyncio.to_thread(self._pack, spec.working_dir) if spec.working_dir else None
         plain = spec_to_json(spec)
         text = json.dumps({**plain, "package": package}, sort_keys=True).encode()
@@ -104,6 +108,28 @@ class Intake(Lookup):
         offers = "; ".join(f"{s.name}: {_amount(s.gpus, s.gpu_model, s.cpus)}" for s in sites)
         raise Infeasible(f"the job needs {wanted}; no site has that ({offers}).", fix="Ask for less, or add a site.")
 
+    def _check_data(self, spec: JobSpec) -> None:
+        """Refuse data at a site that there is not: what bringing it takes could not be told."""
+        for one in spec.data:
+            if one.site not in self._sites:
+                message = f"there is no site {one.site[:80]!r} for data to lie at; the sites are: "
+                raise BadInput(f"{message}{', '.join(self._sites)}.", fix="Correct the declared data.")
+
+    async def _check_dependencies(self, spec: JobSpec) -> None:
+        """Refuse to wait for what there is not, or for a success that cannot come any more."""
+        if not spec.depends_on:
+            return
+        wanted = [one.job_id for one in spec.depends_on]
+        states = await self._writer.read(lambda c: jobs.states_of(c, wanted))
+        for one in spec.depends_on:
+            state = states.get(one.job_id)
+            if state is None:
+                message = f"there is no job {one.job_id[:80]!r} to wait for."
+                raise BadInput(message, fix="List jobs with: lowtide status --all")
+            if one.after is After.OK and state.is_terminal and state is not JobState.SUCCEEDED:
+                message = f"job {one.job_id} is {state}, so waiting for its success would never end."
+                raise Conflict(message, fix=f"Submit it again and wait for that, or write {After.ANY}:{one.job_id}.")
+
     def _pack(self, working_dir: str) -> str:
         """Keep the working directory as it is now, under the hash of its content."""
         content = working_dir_package(Path(working_dir), self._settings.max_working_dir_mib * MIB)
@@ -127,8 +153,13 @@ class Intake(Lookup):
         """What would be decided now; writes nothing."""
         queue = self._queue(spec)
         self._check_feasible(spec)
+        self._check_data(spec)
+        await self._check_dependencies(spec)
         snapshot = await self._snapshot()
-        view = self._observer.imagined(spec, snapshot.now, snapshot.sites, spec.urgency or queue.urgency)
+        still = {v.job_id for v in snapshot.jobs}
+        waits_for = tuple(JobId(one.job_id) for one in spec.depends_on if one.job_id in still)
+        urgency = spec.urgency or queue.urgency
+        view = self._observer.imagined(spec, snapshot.now, snapshot.sites, urgency, waits_for)
         every = tuple(sorted((*snapshot.jobs, view), key=lambda v: v.job_id))
         plan = await asyncio.to_thread(decide, replace(snapshot, jobs=every))
         decision = next(d for d in plan.decisions if d.job_id == view.job_id)

@@ -9,7 +9,7 @@ from lowtide.scheduler.model.errors import Conflict
 from lowtide.scheduler.model.lifecycle import WAITING_JOB_STATES, JobState
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 from lowtide.scheduler.report.shape import Json
-from lowtide.scheduler.store import attempts, jobs
+from lowtide.scheduler.store import attempts, dependencies, jobs
 
 
 class Intervention(Lookup):
@@ -49,7 +49,7 @@ class Intervention(Lookup):
         return await self._change(job_id, work, "hold")
 
     async def release(self, job_id: str, *, actor: str) -> Json:
-        """Undo a hold; releasing a job that is not held changes nothing."""
+        """Undo a hold, or else let a job begin though what it depends on has failed; otherwise nothing changes."""
         return await self._free(job_id, actor, ReasonCode.RELEASED)
 
     async def resume(self, job_id: str, *, actor: str) -> Json:
@@ -64,6 +64,8 @@ class Intervention(Lookup):
                 raise Conflict(message, fix="Submit it again.")
             if row["held_by"] is not None:
                 self._note(connection, job_id, actor, Reason(code, {"actor": actor}), held_by=None)
+            elif dependencies.waive(connection, job_id, actor=actor, at=self._clock.now()):
+                self._note(connection, job_id, actor, Reason(code, {"actor": actor}))
 
         return await self._change(job_id, work, "release")
 

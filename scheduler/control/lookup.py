@@ -18,7 +18,7 @@ from lowtide.scheduler.decide.explain import explain
 from lowtide.scheduler.report import receipt as receipts
 from lowtide.scheduler.report.shape import Json, event_json, job_json, stamp
 from lowtide.scheduler.settings import Settings
-from lowtide.scheduler.store import accounts, attempts, jobs, plans
+from lowtide.scheduler.store import accounts, attempts, jobs, plans, transfers
 
 PAGE = 500
 """Jobs whose rows in the ledger are read at once, in three queries."""
@@ -62,9 +62,10 @@ class _Figured:
     energy: list[RowMapping]
     baseline: RowMapping | None
     attempts: list[RowMapping]
+    transfers: list[RowMapping]
 
     def receipt(self) -> Json:
-        return receipts.receipt(self.job, self.energy, self.baseline, self.attempts)
+        return receipts.receipt(self.job, self.energy, self.baseline, self.attempts, self.transfers)
 
 
 class Lookup:
@@ -103,13 +104,13 @@ class Lookup:
     def _page(self, connection: Connection, rows: list[RowMapping]) -> list[_Figured]:
         ids, now = [row["id"] for row in rows if row["attempts"]], self._clock.now()
         energy, base = accounts.energy_by_job(connection, ids), accounts.baseline_by_job(connection, ids)
-        tries = attempts.by_job(connection, ids)
+        tries, brought = attempts.by_job(connection, ids), transfers.of_jobs(connection, ids)
         told = []
         for row in rows:
             own, baseline, attempts_of = energy.get(row["id"], []), base.get(row["id"]), tries.get(row["id"], [])
             site = attempts_of[-1]["site"] if attempts_of else None
             job = job_json(row, now=now, site=site, figures=receipts.totals(own, baseline))
-            told.append(_Figured(job, own, baseline, attempts_of))
+            told.append(_Figured(job, own, baseline, attempts_of, brought.get(row["id"], [])))
         return told
 
     async def events(self, job_id: str) -> list[Json]:

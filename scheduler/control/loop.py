@@ -30,7 +30,7 @@ from lowtide.scheduler.decide.explain import decision_to_dict
 from lowtide.scheduler.model.errors import Conflict, StoreFailure
 from lowtide.scheduler.model.plan import Action, JobDecision, Plan, PolicyFailure, Snapshot
 from lowtide.scheduler.settings import Settings
-from lowtide.scheduler.store import attempts, jobs, plans
+from lowtide.scheduler.store import attempts, jobs, plans, transfers
 
 log = structlog.get_logger()
 ACTOR = "lowtide"
@@ -212,7 +212,7 @@ class Loop:
         row = jobs.get(connection, decision.job_id)
         if chosen is None or row["held_by"] is not None:
             return
-        attempts.begin(
+        attempt_id = attempts.begin(
             connection,
             decision.job_id,
             site=chosen.site,
@@ -223,6 +223,10 @@ class Loop:
             reason=decision.reason,
             plan_id=plan_id,
         )
+        brings = self._observer.transfer(decision.job_id, chosen.site)
+        if brings is not None:
+            known_g = _known(chosen.transfer_g) if _known(chosen.emissions_g) is not None else None
+            transfers.keep(connection, attempt_id, brings, emissions_g=known_g, at=now)
 
 
 def _gist(decision: JobDecision) -> tuple[str, str, datetime | None]:

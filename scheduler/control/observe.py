@@ -1,23 +1,29 @@
 """Builds the snapshot: rows of the store, what is known of the grid, and the sites as they are."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping
 
 from lowtide.scheduler.control import launch
 from lowtide.scheduler.control.projects import Projects
 from lowtide.scheduler.control.sites import SiteRuntime
+from lowtide.scheduler.model.data import Transfer, transfers
 from lowtide.scheduler.model.inflow import LONGEST, Inflow
 from lowtide.scheduler.model.job import JobId, JobSpec, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import OVERRUN_SHARE, GridForecast, JobView, SiteView, Snapshot
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.settings import QueueSettings, Settings
-from lowtide.scheduler.store import attempts, jobs
+from lowtide.scheduler.store import attempts, dependencies, jobs
+from lowtide.scheduler.store import transfers as stored
 
 MAX_DIRTY_STOPS = 1
 """After one stop without a checkpoint a job is no longer suspended for carbon: it would lose its work again."""
+PAGE = 500
+"""Jobs in one query: databases bound how many a statement may have."""
 FALLBACK_QUEUE = Queue(name="(unconfigured)", policy="asap")
 """For jobs whose queue has left the settings: they run, with nothing added."""
 
@@ -32,6 +38,8 @@ class Observer:
         self.decide_by(settings.queues)
         self._inflow: Inflow | None = None
         self._projects = Projects(settings)
+        self._transfers: dict[str, tuple[Transfer, ...]] = {}
+        self._speeds = {site.name: site.transfer_gbit_per_s for site in settings.sites}
         self._keeping = {site.name for site in settings.sites if launch.checkpoint_dir("any", site, settings)}
 
     def decide_by(self, queues: Iterable[QueueSettings]) -> None:
@@ -52,6 +60,7 @@ class Observer:
         live = {row["job_id"]: row for row in attempts.live(connection)}
         site_views = tuple(self._site(runtime, live.values()) for runtime in sites)
         views = tuple(self._job(row, live.get(row["id"]), now, site_views) for row in rows)
+        views = self._hauling(connection, self._waiting(connection, views), rows)
         queues = dict(self.queues)
         queues |= {v.queue: FALLBACK_QUEUE for v in views if v.queue not in queues}
         is_shared = any(queue.fair_share_weight for queue in queues.values())
@@ -118,11 +127,62 @@ class Observer:
             site=live["site"] if live else None,
             running_since=live["started_at"] if live else None,
             pinned_start_at=row["planned_start_at"],
+            planned_finish_at=row["planned_finish_at"],
             retrying=row["not_before"] is not None,
             project=row["project"],
         )
 
-    def imagined(self, spec: JobSpec, now: datetime, sites: tuple[SiteView, ...], urgency: Urgency) -> JobView:
+    def _waiting(self, connection: Connection, views: tuple[JobView, ...]) -> tuple[JobView, ...]:
+        """The views, those of jobs that depend on others with what they wait for."""
+        bound = [v.job_id for v in views if v.state is JobState.QUEUED and self._specs[v.job_id].depends_on]
+        if not bound:
+            return views
+        rows = dependencies.of_jobs(connection, bound)
+        return tuple(replace(v, **waits(rows[v.job_id])) if v.job_id in rows else v for v in views)
+
+    def _hauling(
+        self, connection: Connection, views: tuple[JobView, ...], rows: list[RowMapping]
+    ) -> tuple[JobView, ...]:
+        """The views, those of jobs with declared data with what each site lacks of it.
+
+        Where the job has run, the data is. The time that it took to get there is no work done.
+        """
+        reading = [view.job_id for view in views if self._specs[view.job_id].data]
+        self._transfers = {}
+        if not reading:
+            return views
+        known, told = self._brought(connection, reading), list(views)
+        for i, (view, row) in enumerate(zip(views, rows, strict=True)):
+            if self._specs[view.job_id].data:
+                had = [r for r in known.get(view.job_id, []) if r["started_at"] is not None]
+                lacking = self._lacking(self._specs[view.job_id])
+                lacking = tuple(one for one in lacking if one.site not in {r["site"] for r in had})
+                self._transfers[view.job_id] = lacking
+                lost_s = sum(r["lasts_s"] for r in had) if view.site is not None or row["done_s"] else 0.0
+                told[i] = replace(view, transfers=lacking, remaining_s=view.remaining_s + lost_s)
+        return tuple(told)
+
+    def _lacking(self, spec: JobSpec) -> tuple[Transfer, ...]:
+        """What each site lacks of a job's data when none of it was brought anywhere."""
+        return transfers(spec.data, self._speeds, self._settings.transfer_kwh_per_gb)
+
+    @staticmethod
+    def _brought(connection: Connection, job_ids: list[JobId]) -> dict[str, list[RowMapping]]:
+        pages = (job_ids[first : first + PAGE] for first in range(0, len(job_ids), PAGE))
+        return {job_id: rows for page in pages for job_id, rows in stored.of_jobs(connection, page).items()}
+
+    def transfer(self, job_id: str, site: str) -> Transfer | None:
+        """What the job of the last snapshot would have brought to a site; None where all that it reads is there."""
+        return next((one for one in self._transfers.get(job_id, ()) if one.site == site), None)
+
+    def imagined(
+        self,
+        spec: JobSpec,
+        now: datetime,
+        sites: tuple[SiteView, ...],
+        urgency: Urgency,
+        waits_for: tuple[JobId, ...] = (),
+    ) -> JobView:
         """A job that has not been submitted, for a dry run."""
         queue = self.queues.get(spec.queue, FALLBACK_QUEUE)
         allowed = tuple(s.site.name for s in sites if allows(spec, s.site))
@@ -141,6 +201,8 @@ class Observer:
             allowed_sites=allowed,
             suspendable=self._may_suspend(spec, allowed),
             project=spec.project,
+            waits_for=waits_for,
+            transfers=self._lacking(spec),
         )
 
     def _may_suspend(self, spec: JobSpec, places: Iterable[str]) -> bool:
@@ -157,6 +219,12 @@ def _inflow(connection: Connection, now: datetime) -> Inflow:
     for submitted_at, spec in jobs.submitted_since(connection, now - LONGEST):
         inflow.add(submitted_at, gpu_s(spec))
     return inflow
+
+
+def waits(rows: list[RowMapping]) -> dict[str, Any]:
+    """What a view says of the jobs that it depends on."""
+    broken = next(((JobId(r["on_job_id"]), JobState(r["state"])) for r in rows if dependencies.is_broken(r)), None)
+    return {"waits_for": tuple(JobId(r["on_job_id"]) for r in rows if dependencies.is_open(r)), "broken_by": broken}
 
 
 def gpu_s(spec: JobSpec) -> float:

@@ -78,6 +78,7 @@ class History(Lookup):
             "urgency": spec.urgency.value if spec.urgency is not None else None,
             "submitted_at": _exact(row["submitted_at"]),
             "begin_at": _exact(spec.begin_at),
+            "depends_on": [one.job_id for one in spec.depends_on],
             "deadline_at": _exact(spec.deadline_at),
             "patience_s": spec.patience_s,
             "duration_s": spec.duration_s,

@@ -9,6 +9,7 @@ import math
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 
 from lowtide.policies.asap import Asap
@@ -21,6 +22,7 @@ from lowtide.scheduler.decide.budget import asked_anew, is_withheld, within_budg
 from lowtide.scheduler.decide.fairness import in_fair_order
 from lowtide.scheduler.decide.keep import kept
 from lowtide.scheduler.decide.market import Market, market
+from lowtide.scheduler.decide.precedence import in_order
 from lowtide.scheduler.decide.registry import policy_for
 from lowtide.scheduler.decide.tell import grid_data, told
 from lowtide.scheduler.decide.triage import Asker, PolicyName, triage
@@ -63,7 +65,7 @@ _STRICT, _PLAIN = _Terms(), _Terms(None, is_fair=False)
 
 
 def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
-    """Decide about every job of a snapshot.
+    """Decide about every job of a snapshot, after the jobs that it waits for.
 
     Args:
         snapshot: all that may be known; times are aware UTC.
@@ -76,15 +78,22 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
         decided by ``asap`` and say so, and the plan names it among its failures.
 
     """
+    plan_once = partial(_decide, find_policy=find_policy)
+    return in_order(snapshot, plan_once, partial(plan_once, may_ask_all=False))
+
+
+def _decide(snapshot: Snapshot, find_policy: FindPolicy, *, may_ask_all: bool = True) -> Plan:
+    """One plan in which nothing is known of jobs that wait for others but when they may begin."""
     asked = asked_anew(snapshot)
-    draft = _draft(asked, find_policy, _STRICT)
+    draft_on = partial(_draft, asked, find_policy, may_ask_all=may_ask_all)
+    draft = draft_on(_STRICT)
     if not draft.late or not (draft.withheld or draft.is_fair):
         return draft.plan
-    plain = _draft(asked, find_policy, _PLAIN)
+    plain = draft_on(_PLAIN)
     for terms in _milder(draft):
         if draft.late <= plain.late:
             break
-        draft = _draft(asked, find_policy, terms)  # somebody would be in time without budgets and shares
+        draft = draft_on(terms)  # somebody would be in time without budgets and shares
     return (draft if draft.late <= plain.late else plain).plan
 
 
@@ -97,8 +106,8 @@ def _milder(draft: _Draft) -> Iterator[_Terms]:
         yield _Terms(spared, is_fair=False)
 
 
-def _draft(snapshot: Snapshot, find_policy: FindPolicy, terms: _Terms) -> _Draft:
-    """The plan under these terms."""
+def _draft(snapshot: Snapshot, find_policy: FindPolicy, terms: _Terms, *, may_ask_all: bool) -> _Draft:
+    """The plan under these terms; ``may_ask_all`` if somebody would be late who was asked about alone."""
     here, joint = market(snapshot), _joint(snapshot, find_policy)
     decisions = kept(snapshot, here)
     asked = [view for view in snapshot.jobs if view.job_id not in decisions]
@@ -113,11 +122,11 @@ def _draft(snapshot: Snapshot, find_policy: FindPolicy, terms: _Terms) -> _Draft
         if failure is not None:
             failures[failure] = None
     held = frozenset(a.view.job_id for a in askers if is_withheld(a)) if snapshot.projects else frozenset()
-    is_alone = bool(joint) and snapshot.asked is not None
+    is_alone = may_ask_all and bool(joint) and snapshot.asked is not None
     is_weighed = held or is_fair or is_alone or terms is not _STRICT
     late = frozenset(a.view.job_id for a in askers if is_weighed and _is_late(a, decisions))
-    if is_alone and late:
-        return _draft(replace(snapshot, asked=None), find_policy, terms)  # others may be able to make room
+    if is_alone and late:  # others may be able to make room
+        return _draft(replace(snapshot, asked=None), find_policy, terms, may_ask_all=may_ask_all)
     ordered = tuple(decisions[view.job_id] for view in snapshot.jobs)
     plan = Plan(snapshot.now, ordered, grid_data(snapshot), tuple(failures))
     return _Draft(plan, late, held, is_fair)

@@ -74,6 +74,8 @@ def candidate_to_dict(candidate: Candidate) -> dict[str, object]:
         "segments": segments,
         "chosen": candidate.chosen,
         "note": candidate.note,
+        "transfer_s": candidate.transfer_s,
+        "transfer_g": _number(candidate.transfer_g),
     }
 
 

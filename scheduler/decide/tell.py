@@ -9,6 +9,7 @@ from lowtide.policies.problem import EPSILON_S, Choice, Placement
 from lowtide.scheduler.decide import budget
 from lowtide.scheduler.decide.keep import making_room
 from lowtide.scheduler.decide.market import Market
+from lowtide.scheduler.decide.transfer import brought
 from lowtide.scheduler.decide.triage import NO_REASON, SOMEONE, Asker
 from lowtide.scheduler.decide.wording import break_even_g_per_kwh, carbon_conditions, percent, run_now, when
 from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, PolicyFailure, Segment, Snapshot
@@ -190,7 +191,7 @@ def _candidate(
         for (a, b), way in zip(placed.spans, modes, strict=True)
     )
     is_chosen = choice.chosen is not None and choice.chosen.course == placed.course
-    return Candidate(segments, placed.cost_g, is_chosen, note)
+    return Candidate(segments, placed.cost_g, is_chosen, note, *brought(asker.request, placed))
 
 
 def _conditions(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot, code: ReasonCode) -> tuple[str, ...]:

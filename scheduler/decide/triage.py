@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from lowtide.policies.guard import quantile
 from lowtide.policies.problem import EPSILON_S, Request
 from lowtide.scheduler.decide.market import LIVE, Market
+from lowtide.scheduler.decide.precedence import bound
+from lowtide.scheduler.decide.transfer import moves
 from lowtide.scheduler.decide.wording import when
 from lowtide.scheduler.model.job import Urgency
 from lowtide.scheduler.model.lifecycle import JobState
@@ -149,6 +151,9 @@ def _idle(view: JobView, snapshot: Snapshot, market: Market) -> JobDecision | No
     if view.held:
         code = ReasonCode.SUSPENDED_BY_USER if view.state is JobState.SUSPENDED else ReasonCode.HELD
         return _plain(view, snapshot, Action.WAIT, code, actor=SOMEONE, job_id=view.job_id)
+    if view.broken_by is not None or (view.waits_for and view.released_at is None):
+        reason = bound(view)
+        return _plain(view, snapshot, Action.WAIT, reason.code, None, **reason.facts)
     if _sites(view, snapshot, market, None):
         return None
     if not view.allowed_sites:
@@ -236,6 +241,8 @@ def _request(
         is_foremost=rush in FOREMOST,
         modes=view.modes,
         delay_g_per_h=queue.delay_g_per_h,
+        importance=view.importance,
+        moves=moves(view, market) if view.transfers and running_at is None else (),
     )
 
 
@@ -253,7 +260,8 @@ def _sites(view: JobView, snapshot: Snapshot, market: Market, running_at: int | 
 
 
 def _release_s(view: JobView, now: datetime) -> float:
-    """When it may begin: run-now overrides a begin time, but not the backoff after a failure."""
-    if view.not_before is None or (view.forced and not view.retrying):
-        return 0.0
-    return max(0.0, (view.not_before - now).total_seconds())
+    """When it may begin: run-now overrides a begin time, but neither a failure's backoff nor what it waits for."""
+    moment = None if view.forced and not view.retrying else view.not_before
+    if view.released_at is not None:
+        moment = view.released_at if moment is None else max(moment, view.released_at)
+    return 0.0 if moment is None else max(0.0, (moment - now).total_seconds())

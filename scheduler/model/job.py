@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NewType
 
+from lowtide.scheduler.model.data import Data, data_of
+from lowtide.scheduler.model.dependency import Dependency, dependencies
 from lowtide.scheduler.model.errors import BadInput
 
 JobId = NewType("JobId", str)
@@ -39,7 +41,9 @@ class JobSpec:
     ``duration_s`` is the expected run time at full speed. Exactly one of ``deadline_at`` (finish by)
     and ``patience_s`` (start of work may slip by this much) may be given; without either the queue's
     patience holds. ``residency`` names the allowed jurisdictions; empty means anywhere. ``own_checkpoints``:
-    the program keeps its state where it finds it again at any site, without the checkpoint helper.
+    the program keeps its state where it finds it again at any site, without the checkpoint helper. ``depends_on``: jobs
+    that must have ended before it begins; its patience then counts from their end. ``data``: what it reads and
+    where that lies.
     """
 
     name: str
@@ -65,6 +69,8 @@ class JobSpec:
     retries: int = 2
     power_w: float | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    depends_on: tuple[Dependency, ...] = ()
+    data: tuple[Data, ...] = ()
 
     def latest_finish(self, submitted_at: datetime, queue_patience_s: float) -> datetime:
         """When the job must have ended: its deadline, or patience plus expected run time."""
@@ -104,6 +110,10 @@ def spec_to_json(spec: JobSpec) -> dict[str, object]:
     plain["resources"] = {name: getattr(spec.resources, name) for name in Resources.__slots__}
     plain["elastic"] = list(spec.elastic) if spec.elastic else None
     plain["residency"] = sorted(spec.residency)
+    for name in ("depends_on", "data"):
+        plain[name] = [str(one) for one in getattr(spec, name)]
+        if not plain[name]:  # older jobs do not have it, and a repeated submission must give the same digest
+            del plain[name]
     for name in ("begin_at", "deadline_at"):
         moment = plain[name]
         plain[name] = moment.isoformat() if isinstance(moment, datetime) else None
@@ -117,6 +127,8 @@ def spec_from_json(plain: dict[str, Any]) -> JobSpec:
     values["resources"] = Resources(**values["resources"])
     values["elastic"] = tuple(values["elastic"]) if values["elastic"] else None
     values["residency"] = frozenset(values["residency"])
+    values["depends_on"] = dependencies(values.get("depends_on", []))
+    values["data"] = data_of(values.get("data", []))
     values["urgency"] = Urgency(values["urgency"]) if values["urgency"] else None
     for name in ("begin_at", "deadline_at"):
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None

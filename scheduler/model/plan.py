@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from lowtide.scheduler.model.data import Transfer
 from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.job import AttemptId, JobId, Resources, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
@@ -83,6 +84,18 @@ class JobView:
     modes: tuple[Mode, ...] = ()
     """The ways in which it can run, as declared among them; empty for a job that can only run as declared."""
     project: str = ""
+    waits_for: tuple[JobId, ...] = ()
+    """Open jobs that must end before it may begin; while there are any, its patience has not begun."""
+    broken_by: tuple[JobId, JobState] | None = None
+    """A job that had to succeed before it and has not; until somebody releases it, it cannot begin."""
+    planned_finish_at: datetime | None = None
+    """The end that the last plan promised."""
+    released_at: datetime | None = None
+    """When what it waits for is expected to have ended; set by decide."""
+    transfers: tuple[Transfer, ...] = ()
+    """For each site that lacks data of the job, what would be brought there."""
+    importance: float = 0.0
+    """How much of its workflow waits for it, see ``Request``; set by decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +153,17 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A placement that was considered, with its forecast emissions in grams."""
+    """A placement that was considered, with its forecast emissions in grams.
+
+    ``transfer_g`` of them are for bringing the job's data there, which takes ``transfer_s`` of its first segment.
+    """
 
     segments: tuple[Segment, ...]
     emissions_g: float
     chosen: bool = False
     note: str = ""
+    transfer_s: float = 0.0
+    transfer_g: float = 0.0
 
     @property
     def start(self) -> datetime:

@@ -14,6 +14,8 @@ class ReasonCode(StrEnum):
     MAKING_ROOM = "making_room"
     GAVE_WAY = "gave_way"
     BEGIN_TIME = "begin_time"
+    DEPENDENCY = "dependency"
+    DEPENDENCY_NEVER_SATISFIED = "dependency_never_satisfied"
     HELD = "held"
     RESIDENCY = "residency"
     NO_SITE = "no_site"
@@ -28,6 +30,7 @@ class ReasonCode(StrEnum):
     DEADLINE = "deadline"
     PATIENCE = "patience"
     OVER_BUDGET = "over_budget"
+    WAITED_FOR = "waited_for"
     LOW_CARBON_NOW = "low_carbon_now"
     MODES_CHOSEN = "modes_chosen"
     NO_GAIN = "no_gain"
@@ -73,6 +76,11 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.MAKING_ROOM: "starts as soon as running work has made room: {gpus} GPU(s) and {cpus} CPU(s)",
     ReasonCode.GAVE_WAY: "suspended to make room for work that is due; it goes on at {start}",
     ReasonCode.BEGIN_TIME: "may not begin before {start}",
+    ReasonCode.DEPENDENCY: "waits for {jobs} to end (expected: {end})",
+    ReasonCode.DEPENDENCY_NEVER_SATISFIED: (
+        "was to begin when {needed} had succeeded, and that is {state}; "
+        "let it run all the same with: lowtide release {job_id}, or end it with: lowtide cancel {job_id}"
+    ),
     ReasonCode.HELD: "held by {actor}; release it with: lowtide release {job_id}",
     ReasonCode.RESIDENCY: "may only run in {allowed}, and no site lies there; it stays queued",
     ReasonCode.NO_SITE: "needs {need}, and the largest site offers {offer}; it stays queued until a site can run it",
@@ -93,6 +101,7 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.OVER_BUDGET: (
         "{why}, so it runs over the budget of project {project}: {used} of {limit} are used this {period}"
     ),
+    ReasonCode.WAITED_FOR: "must run now: {job_id} waits for it and cannot be in time otherwise",
     ReasonCode.LOW_CARBON_NOW: "now is the best window within its patience",
     ReasonCode.MODES_CHOSEN: (
         "starts now, as wide and as hard as the grid is clean; saves about {saving_g:.0f} g ({saving_percent:.0f} %)"

@@ -47,6 +47,7 @@ def receipt(
     rows: Sequence[Mapping[Any, Any]],
     baseline: Mapping[Any, Any] | None,
     attempts: Sequence[Mapping[Any, Any]],
+    transfers: Sequence[Mapping[Any, Any]] = (),
 ) -> Json:
     """The receipt of one job.
 
@@ -55,6 +56,7 @@ def receipt(
         rows: its energy rows with their prices, see ``store.accounts.energy_by_job``.
         baseline: its counterfactual row, or None.
         attempts: its attempts, oldest first.
+        transfers: what they had brought to their sites; estimated, and in none of the sums.
 
     """
     figures = totals(rows, baseline)
@@ -75,9 +77,29 @@ def receipt(
         "attempts": [_attempt(a, rows) for a in attempts],
         "scale": max((r["scale"] for r in rows), default=1.0),
         "baseline_code": baseline["data"].get("code") if baseline else None,
-        "notes": notes(rows, baseline, attempts),
+        "transfers": [_transfer(row) for row in transfers],
+        "notes": [*notes(rows, baseline, attempts), *_transfer_notes(transfers)],
         "attribution": sorted({r["attribution"] for r in rows if r["attribution"]}),
     }
+
+
+def _transfer(row: Mapping[Any, Any]) -> Json:
+    return {
+        "attempt_id": row["attempt_id"],
+        "sources": row["sources"],
+        "site": row["site"],
+        "size_bytes": row["size_bytes"],
+        "energy_kwh": kwh_from_j(row["energy_mj"] / 1000),
+        "emissions_g": row["emissions_g"],
+        "quality": "estimated",
+    }
+
+
+def _transfer_notes(transfers: Sequence[Mapping[Any, Any]]) -> list[str]:
+    if not transfers:
+        return []
+    told = "The data that was brought to its site is estimated by size and by the forecast at the start"
+    return [f"{told}; it is in none of the other figures, and published estimates differ by an order of magnitude."]
 
 
 def _per_kwh(grams: float | None, energy_kwh: float | None) -> float | None:

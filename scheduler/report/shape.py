@@ -42,7 +42,9 @@ def job_json(row: Mapping[Any, Any], *, now: datetime, site: str | None, figures
     spec = row["spec"]
     figures = figures or {}
     ended = row["finished_at"] is not None
-    finish = row["planned_finish_at"]
+    finish, latest = row["planned_finish_at"], row["latest_finish_at"]
+    # its patience begins when what it waits for has ended
+    is_bound = row["reason_code"] == ReasonCode.DEPENDENCY and spec["deadline_at"] is None
     return {
         "id": row["id"],
         "name": row["name"],
@@ -56,7 +58,9 @@ def job_json(row: Mapping[Any, Any], *, now: datetime, site: str | None, figures
         "started_at": stamp(row["started_at"]),
         "finished_at": stamp(row["finished_at"]),
         "deadline_at": spec["deadline_at"],
-        "latest_finish_at": stamp(row["latest_finish_at"]),
+        "latest_finish_at": None if is_bound else stamp(latest),
+        "depends_on": spec.get("depends_on", []),
+        "data": spec.get("data", []),
         "duration_s": spec["duration_s"],
         "gpus": spec["resources"]["gpus"],
         "cpus": spec["resources"]["cpus"],
@@ -68,7 +72,7 @@ def job_json(row: Mapping[Any, Any], *, now: datetime, site: str | None, figures
         "next_review_at": stamp(row["next_review_at"]),
         "planned_start_at": None if ended else stamp(row["planned_start_at"]),
         "planned_finish_at": None if ended else stamp(finish),
-        "slack_s": None if ended or finish is None else (row["latest_finish_at"] - max(finish, now)).total_seconds(),
+        "slack_s": None if ended or is_bound or finish is None else (latest - max(finish, now)).total_seconds(),
         "planned_g": row["planned_g"],
         "planned_saving_g": row["planned_saving_g"],
         "energy_kwh": figures.get("energy_kwh"),

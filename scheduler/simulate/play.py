@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lowtide.scheduler.decide.registry import policy_for
+from lowtide.scheduler.model.data import USUAL_GBIT_PER_S, USUAL_KWH_PER_GB, transfers
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import JobId, Resources, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
@@ -14,6 +15,7 @@ from lowtide.scheduler.model.plan import JobView
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.model.units import S_PER_H
+from lowtide.scheduler.simulate.chain import in_turn, without_strangers
 from lowtide.scheduler.simulate.foretold import Foreseen, Issued
 from lowtide.scheduler.simulate.result import Result, result_of
 from lowtide.scheduler.simulate.trace import TraceJob, resampled
@@ -74,6 +76,8 @@ class Play:
         deadline_margin: the same; with exact run times nothing needs one.
         issued: forecasts as issued; None for perfect foresight.
         is_clairvoyant: whether the scheduler is shown all jobs at the start, each not to begin before its submission.
+        transfer_kwh_per_gb: electricity of bringing a gigabyte from one zone to another.
+        transfer_gbit_per_s: how fast that is.
         seed: plays a bootstrap sample of the trace that this number draws; None for the trace itself.
 
     """
@@ -97,6 +101,8 @@ class Play:
     issued: Issued | None = None
     is_clairvoyant: bool = False
     seed: int | None = None
+    transfer_kwh_per_gb: float = USUAL_KWH_PER_GB
+    transfer_gbit_per_s: float = USUAL_GBIT_PER_S
 
     def submitted_at(self, job: TraceJob) -> datetime:
         """When a job comes."""
@@ -131,7 +137,7 @@ def result(play: Play) -> Result:
     """
     check(play)
     if play.seed is not None:
-        play = replace(play, jobs=resampled(play.jobs, play.seed))
+        play = replace(play, jobs=without_strangers(resampled(play.jobs, play.seed)))
     sites = [Site(zone, zone, NO_LIMIT if play.gpus is None else play.gpus, NO_LIMIT) for zone in play.intensity]
     queue = _queue(play)
     told_s = _told_s(play)
@@ -167,6 +173,7 @@ def foresight_fraction(play: Play, found: Mapping[str, object]) -> float | None:
 def check(play: Play) -> None:
     """Make sure that it can be played; raises as ``result``."""
     policy_for(play.policy, play.params)
+    in_turn(play.jobs)
     for zone, series in play.intensity.items():
         if not series.covers(play.start, play.end):
             first, last = series.points[0].start, series.points[-1].end
@@ -175,9 +182,10 @@ def check(play: Play) -> None:
     for job in play.jobs:
         if play.gpus is not None and job.gpus > play.gpus:
             raise BadInput(f"job {job.job_id!r} needs {job.gpus} GPUs of {play.gpus}.", fix="Raise --gpus.")
-        if job.site and job.site not in play.intensity:
-            known = ", ".join(play.intensity)
-            raise BadInput(f"job {job.job_id!r} names site {job.site!r}; the zones are: {known}.", fix="Correct it.")
+        for site in (job.site, *(one.site for one in job.data)):
+            if site and site not in play.intensity:
+                known = ", ".join(play.intensity)
+                raise BadInput(f"job {job.job_id!r} names site {site!r}; the zones are: {known}.", fix="Correct it.")
 
 
 def _queue(play: Play) -> Queue:
@@ -228,4 +236,8 @@ def _view(job: TraceJob, told_s: float, play: Play) -> JobView:
         has_deadline=job.deadline_s is not None,
         allowed_sites=play.zones_of(job),
         suspendable=play.is_interruptible if job.interruptible is None else job.interruptible,
+        waits_for=tuple(map(JobId, job.depends_on)),
+        transfers=transfers(
+            job.data, dict.fromkeys(play.intensity, play.transfer_gbit_per_s), play.transfer_kwh_per_gb
+        ),
     )

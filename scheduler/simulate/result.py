@@ -11,10 +11,12 @@ import numpy as np
 
 from lowtide.scheduler.forecast.record import sampled
 from lowtide.scheduler.ledger.emissions import grams, price
+from lowtide.scheduler.model.data import TransferPart
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.units import S_PER_H, kwh_from_j
 from lowtide.scheduler.simulate.bound import Demand, bound_g
+from lowtide.scheduler.simulate.chain import earliest_s, latest_s
 from lowtide.scheduler.simulate.trace import TraceJob
 from lowtide.scheduler.simulate.world import Course
 
@@ -44,18 +46,21 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class _Figures:
-    """Of one job: grams and kWh as executed, and grams had it run at submission, at its site or in the first zone."""
+    """Of one job: grams and kWh as executed, and grams had it run at once, at its site or in the first zone.
+
+    At once is at submission, for one that waits for others when they would have ended had they run at once.
+    """
 
     emitted_g: float
     baseline_g: float
     energy_kwh: float
 
 
-def _figures(job: TraceJob, course: Course, play: "Play") -> _Figures:
+def _figures(job: TraceJob, course: Course, play: "Play", begin_s: float) -> _Figures:
     power_w = play.power_of(job)
     emitted = sum(_grams(play.intensity[site], begin, end, power_w) for site, begin, end in course.stretches)
     home = job.site or next(iter(play.intensity))
-    at_once = play.submitted_at(job)
+    at_once = play.start + timedelta(seconds=begin_s)
     baseline = _grams(play.intensity[home], at_once, at_once + timedelta(seconds=job.duration_s), power_w)
     run_s = math.fsum((end - begin).total_seconds() for _, begin, end in course.stretches)
     return _Figures(emitted, baseline, kwh_from_j(power_w * run_s))
@@ -72,7 +77,8 @@ def _grams(series: Series, begin: datetime, end: datetime, power_w: float) -> fl
 def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[float]) -> Result:
     """Count what happened to the jobs of a play; ``plan_s`` tells how long each plan took."""
     ended = [(job, courses[JobId(job.job_id)]) for job in play.jobs if courses[JobId(job.job_id)].finished_at]
-    figures = [_figures(job, course, play) for job, course in ended]
+    begins = earliest_s(play.jobs)
+    figures = [_figures(job, course, play, begins[job.job_id]) for job, course in ended]
     emitted, baseline = math.fsum(f.emitted_g for f in figures), math.fsum(f.baseline_g for f in figures)
     waits_h = [_wait_h(job, course, play) for job, course in ended]
     lateness_s = [(job, _late_s(job, course, play)) for job, course in ended]
@@ -89,6 +95,8 @@ def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[fl
         "emissions_g": emitted,
         "baseline_emissions_g": baseline,
         "ratio": emitted / baseline if baseline > 0 else None,
+        "transfer_g": math.fsum(_transfer_g(course, play) for _, course in ended),
+        "transfer_kwh": math.fsum(part.energy_kwh for part in _brought(ended)),
         "energy_kwh": math.fsum(f.energy_kwh for f in figures),
         "mean_wait_h": float(np.mean(waits_h)) if waits_h else None,
         "p95_wait_h": float(np.quantile(waits_h, 0.95)) if waits_h else None,
@@ -112,6 +120,22 @@ def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[fl
     return Result(report, running, tuple(waits_h))
 
 
+def _brought(ended: Sequence[tuple[TraceJob, Course]]) -> list[TransferPart]:
+    return [part for _, course in ended for _, transfer in course.brought for part in transfer.parts]
+
+
+def _transfer_g(course: Course, play: "Play") -> float:
+    """Grams of bringing data, at the mean of both ends' intensity while it travels."""
+    emitted_g = 0.0
+    for begin, transfer in course.brought:
+        end = begin + timedelta(seconds=transfer.lasts_s)
+        for part in transfer.parts:
+            found = [price(play.intensity[zone], begin, end) for zone in (part.source, transfer.site)]
+            known = [one.g_per_kwh for one in found if one is not None]
+            emitted_g += part.energy_kwh * (math.fsum(known) / len(known) if known else math.nan)
+    return emitted_g
+
+
 def _against_bound(play: "Play", jobs: Sequence[TraceJob], emitted: float, baseline: float) -> dict[str, object]:
     """The bound of the same jobs, and how much of its saving was had; null where it is not wanted or there is none."""
     least = _bound_g(play, jobs) if play.is_bound_wanted else math.nan
@@ -126,10 +150,12 @@ def _bound_g(play: "Play", jobs: Sequence[TraceJob]) -> float:
     step_s = min(series.step_s for series in play.intensity.values())
     count = round((play.end - play.start).total_seconds() / step_s)
     price = np.array([sampled(play.intensity[zone], play.start, step_s, count) for zone in zones])
+    own_s = {j.job_id: (play.latest_finish(j, j.duration_s) - play.start).total_seconds() for j in play.jobs}
+    begins, ends = earliest_s(play.jobs), latest_s(play.jobs, own_s)
     demands = [
         Demand(
-            job.submit_s,
-            (play.latest_finish(job, job.duration_s) - play.start).total_seconds(),
+            begins[job.job_id],
+            ends[job.job_id],
             job.duration_s,
             job.gpus,
             play.power_of(job),
@@ -141,16 +167,17 @@ def _bound_g(play: "Play", jobs: Sequence[TraceJob]) -> float:
 
 
 def _wait_h(job: TraceJob, course: Course, play: "Play") -> float:
-    """How much later than at once it ended."""
+    """How much later than at once it ended, counted from when it could begin."""
     assert course.finished_at is not None  # noqa: S101 - only such are asked about
     passed_s = (course.finished_at - play.submitted_at(job)).total_seconds()
-    return max(0.0, passed_s - job.duration_s) / S_PER_H
+    return max(0.0, passed_s - course.blocked_s - job.duration_s) / S_PER_H
 
 
 def _late_s(job: TraceJob, course: Course, play: "Play") -> float:
     """How much after its deadline or patience it ended; negative when before."""
     assert course.finished_at is not None  # noqa: S101 - as above
-    return (course.finished_at - play.latest_finish(job, job.duration_s)).total_seconds()
+    blocked_s = course.blocked_s if job.deadline_s is None else 0.0
+    return (course.finished_at - play.latest_finish(job, job.duration_s)).total_seconds() - blocked_s
 
 
 def _running(ended: Sequence[tuple[TraceJob, Course]]) -> tuple[tuple[datetime, int], ...]:

@@ -4,13 +4,14 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
 
+from lowtide.scheduler.model.data import Data, data_of
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.series import MAX_G_PER_KWH, Accounting, Basis, Point, PointKind, Series, Signal
 from lowtide.scheduler.model.units import utc
@@ -28,7 +29,10 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class TraceJob:
-    """One job of a trace; times in seconds after the trace's start, power in W per GPU, empty where not told."""
+    """One job of a trace; times in seconds after the trace's start, power in W per GPU, empty where not told.
+
+    ``depends_on`` names the jobs that must have ended before it begins, ``data`` what it reads and in which zone.
+    """
 
     job_id: str
     submit_s: float
@@ -38,6 +42,12 @@ class TraceJob:
     interruptible: bool | None = None
     power_w: float | None = None
     site: str = ""
+    depends_on: tuple[str, ...] = ()
+    data: tuple[Data, ...] = ()
+
+    def bound_to(self, known: Container[str]) -> "TraceJob":
+        """The same job, waiting for none but these."""
+        return replace(self, depends_on=tuple(before for before in self.depends_on if before in known))
 
 
 def read_jobs(text: str, name: str) -> tuple[TraceJob, ...]:
@@ -71,6 +81,8 @@ def _job(row: Row, at: str, number: int) -> TraceJob:
         _flag(row, "interruptible", at),
         _number(row, "power_w", at) if row.get("power_w") else None,
         row.get("site") or "",
+        tuple((row.get("depends_on") or "").split()),
+        _data(row, at),
     )
 
 
@@ -191,6 +203,13 @@ def _moment(row: Row, column: str, at: str) -> datetime:
     if moment.year > LAST_YEAR:
         raise BadInput(f"{at}: {column} is {row[column]!r}.", fix="Give a time such as 2022-10-19T16:00Z.")
     return utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _data(row: Row, at: str) -> tuple[Data, ...]:
+    try:
+        return data_of((row.get("data") or "").split())
+    except ValueError as error:
+        raise BadInput(f"{at}: data: {error}.", fix="Give SIZE@ZONE, several with spaces between.") from None
 
 
 def _flag(row: Row, column: str, at: str) -> bool | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.model.data import Transfer
 from lowtide.scheduler.model.inflow import Inflow
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.lifecycle import JobState
@@ -42,7 +43,8 @@ Outlook = Callable[[datetime], dict[str, GridForecast]]
 class Course:
     """What happened to one job: ``view`` as it was submitted, and ``rest_s``, the run time that it truly needs still.
 
-    What the scheduler believes of the rest is in its view of the job alone.
+    What the scheduler believes of the rest is in its view of the job alone. ``blocked_s`` is for how long it could not
+    begin after its submission because of jobs that it waited for, ``brought`` what data was brought, and when.
     """
 
     view: JobView
@@ -51,6 +53,8 @@ class Course:
     finished_at: datetime | None = None
     suspensions: int = 0
     lost_s: float = 0.0
+    blocked_s: float = 0.0
+    brought: list[tuple[datetime, Transfer]] = field(default_factory=list)
 
 
 class World:
@@ -78,6 +82,10 @@ class World:
         self._slot_s, self._until, self._replan = slot_s, until, timedelta(seconds=replan_s)
         truly = run_s or {}
         self.courses = {v.job_id: Course(v, truly.get(v.job_id, v.remaining_s)) for v in self._arrivals}
+        self._behind: dict[JobId, list[JobId]] = {}
+        for waiting in self._arrivals:
+            for before in waiting.waits_for:
+                self._behind.setdefault(before, []).append(waiting.job_id)
         self._open: dict[JobId, JobView] = {}
         self._ends: list[tuple[datetime, JobId]] = []
         self._turns: list[tuple[datetime, JobId]] = []
@@ -102,10 +110,33 @@ class World:
     def _arrive(self) -> None:
         while self._arrivals and self._arrivals[0].submitted_at <= self.now:
             view = self._arrivals.popleft()
+            if view.waits_for:
+                view = replace(view, waits_for=tuple(i for i in view.waits_for if self._may_end(i)))
             self._open[view.job_id] = view
             self._asked.add(view.job_id)
             if view.not_before is None:  # what is known in advance is planned, not expected
                 self._inflow.add(self.now, view.remaining_s * view.resources.gpus)
+
+    def _may_end(self, job_id: JobId) -> bool:
+        """Whether a job that is waited for is still to end; one that is not played is as if it had."""
+        course = self.courses.get(job_id)
+        return course is not None and course.finished_at is None
+
+    def _let_go(self, ended: JobId) -> None:
+        """A job has ended: who waited for it last may begin, and its patience does."""
+        for job_id in self._behind.get(ended, ()):
+            view = self._open.get(job_id)
+            if view is None:
+                continue
+            left = tuple(before for before in view.waits_for if before != ended)
+            if not left:
+                since = max(view.submitted_at, view.not_before or view.submitted_at)
+                blocked = max(timedelta(0), self.now - since)
+                self.courses[job_id].blocked_s = blocked.total_seconds()
+                latest = view.latest_finish_at + (timedelta(0) if view.has_deadline else blocked)
+                view = replace(view, latest_finish_at=latest)
+                self._asked.add(job_id)
+            self._open[job_id] = replace(view, waits_for=left)
 
     def _look(self) -> None:
         """Ask about everybody when something new is told of the grid, and when it is time."""
@@ -126,7 +157,7 @@ class World:
     def _turns_at(self, job_id: JobId) -> datetime | None:
         """When the placement of a job has it start or pause next."""
         view = self._open[job_id]
-        if view.decided is None:
+        if view.decided is None or view.waits_for:  # an end lets go of those that wait for it
             return None
         if view.decided.chosen is None:
             return view.decided.next_review_at
@@ -203,20 +234,28 @@ class World:
         view, chosen = self._open[decision.job_id], decision.chosen
         assert chosen is not None  # noqa: S101 - what is started is somewhere
         again_s = self._queues[view.queue].switch_cost_s if view.state is JobState.SUSPENDED else 0.0
+        brings_s = self._bring(view, chosen.site) if view.transfers else 0.0
         self._open[decision.job_id] = view = replace(
             view,
             state=JobState.RUNNING,
             site=chosen.site,
             running_since=self.now,
-            remaining_s=view.remaining_s + again_s,
+            remaining_s=view.remaining_s + again_s + brings_s,
+            transfers=tuple(one for one in view.transfers if one.site != chosen.site),
             decided=replace(decision, action=Action.KEEP, next_review_at=chosen.finish),
         )
         course = self.courses[decision.job_id]
         course.lost_s += again_s
-        course.rest_s += again_s
+        course.rest_s += again_s + brings_s
         course.stretches.append((chosen.site, self.now, self.now))
         self._since[decision.job_id] = self.now
         self._expect_end(decision.job_id)
+
+    def _bring(self, view: JobView, site: str) -> float:
+        """Have a job's data brought to a site, from now on; how many seconds that takes."""
+        lacking = [one for one in view.transfers if one.site == site]
+        self.courses[view.job_id].brought += [(self.now, one) for one in lacking]
+        return sum(one.lasts_s for one in lacking)
 
     def _expect_end(self, job_id: JobId) -> None:
         """Look at a running job when it ends, or when it ought to have."""
@@ -258,6 +297,7 @@ class World:
                 if self.courses[job_id].rest_s <= DONE_S:
                     self.courses[job_id].finished_at = moment
                     del self._since[job_id], self._open[job_id]
+                    self._let_go(job_id)
                     self._ask_the_waiting()
                 elif self._open[job_id].remaining_s <= DONE_S:
                     self._overrun(job_id)

@@ -3,6 +3,7 @@
 Made from the transition tables; what a released revision wrote stays in its migration.
 """
 
+from lowtide.scheduler.model.dependency import After
 from lowtide.scheduler.model.lifecycle import ATTEMPT_TRANSITIONS, JOB_TRANSITIONS, AttemptState, JobState
 from lowtide.scheduler.store.tables import LIVE, TERMINAL, quoted
 
@@ -50,7 +51,16 @@ BEGIN SELECT RAISE(ABORT, 'INV-05 the job has ended'); END""",
     guards.append(
         "CREATE TRIGGER issue_no_update BEFORE UPDATE ON issue BEGIN SELECT RAISE(ABORT, 'issue is append-only'); END"
     )
-    return guards + [guard for name in APPEND_ONLY_SINCE_0005 for guard in _append_only(name)]
+    guards += [guard for name in APPEND_ONLY_SINCE_0005 for guard in _append_only(name)]
+    return [*guards, _dependency_guard(), *_append_only("transfer")]
+
+
+def _dependency_guard() -> str:
+    return f"""CREATE TRIGGER inv24_after_what_it_depends_on BEFORE INSERT ON attempt
+WHEN EXISTS (SELECT 1 FROM dependency JOIN job ON job.id = dependency.on_job_id
+  WHERE dependency.job_id = NEW.job_id AND dependency.waived_by IS NULL
+  AND NOT (job.state = '{JobState.SUCCEEDED.value}' OR (dependency.after = '{After.ANY.value}' AND job.{TERMINAL})))
+BEGIN SELECT RAISE(ABORT, 'INV-24 a job that it depends on has not ended as it must'); END"""
 
 
 def _append_only(name: str) -> list[str]:

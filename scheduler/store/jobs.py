@@ -19,6 +19,7 @@ from lowtide.scheduler.model.lifecycle import (
     check_job_transition,
 )
 from lowtide.scheduler.model.reason import Reason, ReasonCode
+from lowtide.scheduler.store import dependencies
 from lowtide.scheduler.store.tables import TERMINAL, event, job
 
 STORY_LENGTH = 12
@@ -70,6 +71,7 @@ def submit(connection: Connection, new: Sequence[NewJob]) -> list[Submitted]:
     if fresh:
         connection.execute(insert(job), [row_values(n) for n in fresh])
         connection.execute(insert(event), [_submitted_event(n) for n in fresh])
+        dependencies.keep(connection, [(n.job_id, n.spec) for n in fresh])
     return answers
 
 
@@ -210,6 +212,8 @@ def move(
         attempt_id=attempt_id,
         plan_id=plan_id,
     )
+    if target.is_terminal:
+        dependencies.ended(connection, job_id, at)
 
 
 def state_of(connection: Connection, job_id: str) -> JobState:
@@ -219,6 +223,15 @@ def state_of(connection: Connection, job_id: str) -> JobState:
         message = f"there is no job {job_id!r}."
         raise NotFound(message, fix="List jobs with: lowtide status --all")
     return JobState(found)
+
+
+def states_of(connection: Connection, job_ids: Iterable[str]) -> dict[str, JobState]:
+    """States by id of those jobs that there are; ids in one query of bounded size each."""
+    wanted, found = list(job_ids), dict[str, JobState]()
+    for first in range(0, len(wanted), 500):
+        query = select(job.c.id, job.c.state).where(job.c.id.in_(wanted[first : first + 500]))
+        found |= {row[0]: JobState(row[1]) for row in connection.execute(query)}
+    return found
 
 
 def set_values(connection: Connection, job_id: str, **values: object) -> None:

@@ -2,6 +2,8 @@
 
 job        one row per submission: the frozen spec and the current state
 attempt    one execution each; the partial unique index holds INV-02, a trigger holds INV-07
+dependency which jobs must have ended before a job begins; a trigger holds INV-24
+transfer   what an attempt had brought to its site, as it was estimated; append-only
 event      one row per transition (INV-03); append-only
 plan, decision   what was considered, chosen and why, on which grid data
 energy, emission, baseline   the ledger; append-only
@@ -33,6 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from lowtide.scheduler.model.dependency import After
 from lowtide.scheduler.model.lifecycle import (
     LIVE_ATTEMPT_STATES,
     TERMINAL_JOB_STATES,
@@ -147,6 +150,19 @@ job = Table(
     Index("job_name", "name"),
 )
 
+dependency = Table(
+    "dependency",
+    metadata,
+    Column("job_id", String, ForeignKey("job.id"), nullable=False),
+    Column("on_job_id", String, ForeignKey("job.id"), nullable=False),
+    Column("after", String, nullable=False),
+    Column("waived_by", String),
+    PrimaryKeyConstraint("job_id", "on_job_id"),
+    CheckConstraint(f"after IN ({', '.join(repr(after.value) for after in After)})", name="dependency_after_known"),
+    CheckConstraint("job_id <> on_job_id", name="dependency_on_another"),
+    Index("dependency_on", "on_job_id"),
+)
+
 attempt = Table(
     "attempt",
     metadata,
@@ -174,6 +190,19 @@ attempt = Table(
     CheckConstraint(f"{LIVE} OR ended_at IS NOT NULL", name="ended_has_end"),
     Index("inv02_one_live_attempt", "job_id", unique=True, sqlite_where=text(LIVE), postgresql_where=text(LIVE)),
     Index("attempt_live", "site", sqlite_where=text(LIVE), postgresql_where=text(LIVE)),
+)
+
+transfer = Table(
+    "transfer",
+    metadata,
+    Column("attempt_id", String, ForeignKey("attempt.id"), primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("sources", JSON, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("lasts_s", Float, nullable=False),
+    Column("energy_mj", BigInteger, nullable=False),
+    Column("emissions_g", Float),
+    CheckConstraint("energy_mj >= 0 AND size_bytes >= 0", name="transfer_not_negative"),
 )
 
 event = Table(

@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import delete, insert, select, text, update
 
 from lowtide.connectors.grid import neso
+from lowtide.scheduler.model.dependency import After, Dependency
 from lowtide.scheduler.model.errors import Conflict, InvalidTransition, NotFound, StoreFailure
 from lowtide.scheduler.model.job import JobId, JobSpec, Resources, spec_from_json, spec_to_json
 from lowtide.scheduler.model.lifecycle import (
@@ -22,7 +23,7 @@ from lowtide.scheduler.model.lifecycle import (
 )
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
-from lowtide.scheduler.store import accounts, attempts, guards, issues, jobs, plans, policy_sets
+from lowtide.scheduler.store import accounts, attempts, dependencies, guards, issues, jobs, plans, policy_sets
 from lowtide.scheduler.store import tables as t
 from lowtide.scheduler.store.database import HEAD, Database
 from lowtide.scheduler.store.guards_0001 import SQLITE_GUARDS
@@ -316,9 +317,11 @@ def test_receipts_from_before_attributions_were_kept_still_name_whom_they_named(
 _issues = importlib.import_module("lowtide.scheduler.store.migrations.versions.0002_issues")
 _policy_sets = importlib.import_module("lowtide.scheduler.store.migrations.versions.0005_policy_sets")
 
+_dependencies = importlib.import_module("lowtide.scheduler.store.migrations.versions.0006_dependencies")
+
 
 def test_the_released_guards_are_those_of_the_tables() -> None:
-    assert [*SQLITE_GUARDS, _issues.GUARD, *_policy_sets.GUARDS] == guards.sqlite_guards()
+    assert [*SQLITE_GUARDS, _issues.GUARD, *_policy_sets.GUARDS, *_dependencies.GUARDS] == guards.sqlite_guards()
 
 
 def test_a_full_disk_refuses_the_submission_says_so_and_loses_nothing(database: Database) -> None:
@@ -386,3 +389,43 @@ def test_policy_sets_are_numbered_and_never_changed(database: Database) -> None:
     for change in (update(t.policy_set).values(text="x"), delete(t.policy_set)):
         with pytest.raises(Conflict, match="append-only"), database.write() as connection:
             connection.execute(change)
+
+
+def a_dependent(on: str, after: After = After.OK) -> jobs.NewJob:
+    return a_new_job("after-1", depends_on=(Dependency(after, on),))
+
+
+def test_inv24_the_database_refuses_an_attempt_before_what_the_job_depends_on_has_ended(database: Database) -> None:
+    put(database, a_new_job(), a_dependent("mri-1"))
+    with pytest.raises(Conflict, match="INV-24"):
+        begin(database, "after-1")
+    end(database, begin(database, "mri-1"), AttemptState.SUCCEEDED, JobState.SUCCEEDED)
+    assert begin(database, "after-1") == "after-1-a1"
+
+
+@pytest.mark.parametrize("after", After)
+def test_inv24_after_a_failure_only_what_waits_for_any_end_may_begin(database: Database, after: After) -> None:
+    put(database, a_new_job(), a_dependent("mri-1", after))
+    end(database, begin(database, "mri-1"), AttemptState.FAILED, JobState.FAILED)
+    if after is After.OK:
+        with pytest.raises(Conflict, match="INV-24"):
+            begin(database, "after-1")
+        with database.write() as connection:
+            assert dependencies.waive(connection, "after-1", actor="ann", at=NOW) == ["mri-1"]
+            assert dependencies.waive(connection, "after-1", actor="ann", at=NOW) == []
+    assert begin(database, "after-1") == "after-1-a1"
+
+
+@pytest.mark.parametrize("deadline_at", [None, NOW + timedelta(days=1)])
+def test_patience_begins_when_the_last_job_that_is_waited_for_has_ended(
+    database: Database, deadline_at: datetime | None
+) -> None:
+    both = (Dependency(After.OK, "mri-1"), Dependency(After.ANY, "mri-2"))
+    put(database, a_new_job(), a_new_job("mri-2"), a_new_job("after-1", depends_on=both, deadline_at=deadline_at))
+    for hours, job_id in ((2, "mri-1"), (5, "mri-2")):
+        with database.write() as connection:
+            at = NOW + timedelta(hours=hours)
+            jobs.move(connection, job_id, JobState.STARTING, at=at, actor="lowtide", reason=WHY)
+            jobs.move(connection, job_id, JobState.SUCCEEDED, at=at, actor="lowtide", reason=WHY)
+            later = timedelta(hours=5) if hours == 5 and deadline_at is None else timedelta(0)
+            assert jobs.get(connection, "after-1")["latest_finish_at"] == NOW + timedelta(days=1) + later

@@ -155,7 +155,6 @@ def test_the_common_lines_of_slurm_are_understood(line: str, job: dict[str, Any]
     ("line", "weight"),
     [
         ("--array=1-10", "changes what would run"),
-        ("--dependency=afterok:1", "changes what would run"),
         ("-N 4", "changes what would run"),
         ("--output=x.log", "no counterpart"),
         ("--mail-type=END", "no counterpart"),
@@ -201,3 +200,11 @@ def test_slurms_memory_keeps_slurms_meaning(given: str, ours: str) -> None:
 )
 def test_any_text_has_a_nearest_name(text: str, name: str) -> None:
     assert slug(text) == name
+
+
+def test_what_a_job_depends_on_and_reads_may_be_flags_and_go_before_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("entrypoint: [true]\ndepends_on: afterok:a\ndata: [1GB@leeds]\n")
+    assert body(path)["depends_on"] == "afterok:a"
+    found = body(path, dependency=["afterok:b,c", "afterany:d"], data=["2GB@paris"])
+    assert (found["depends_on"], found["data"]) == (["afterok:b,c", "afterany:d"], ["2GB@paris"])

@@ -17,7 +17,7 @@ assert main.COMMAND_MODULES, "importing the entry point registers the commands"
 JOBS = "submit_s,duration_s,gpus\n0,3600,1\n1800,7200,2\n72000,5400,1\n"
 KEYS = [
     *("policy", "params", "zones", "gpus", "jobs", "completed", "failed"),
-    *("emissions_g", "baseline_emissions_g", "ratio", "energy_kwh"),
+    *("emissions_g", "baseline_emissions_g", "ratio", "transfer_g", "transfer_kwh", "energy_kwh"),
     *("mean_wait_h", "p95_wait_h", "max_wait_h", "patience_misses", "deadline_misses"),
     *("longest_miss_h", "peak_gpus", "suspensions"),
     *("lost_work_s", "bound_g", "bound_ratio", "captured_fraction"),

@@ -333,3 +333,20 @@ def test_an_old_average_is_dated_with_its_year() -> None:
     text = forecast_view.source_text(forecast)
     assert "31 Dec 2024" in text
     assert "a yearly average, which never delays a job" in text
+
+
+def test_what_was_brought_for_a_job_stands_on_a_line_of_its_own() -> None:
+    moved = {"sources": ["paris", "oslo"], "site": "leeds", "size_bytes": 210 * 10**9}
+    moved |= {"energy_kwh": 1.365, "emissions_g": 204.8, "attempt_id": "done-1-a1", "quality": "estimated"}
+    text = receipt_view.receipt_text(a_receipt(a_finished_job()) | {"transfers": [moved]})
+    assert "data brought" in text
+    assert "210 GB from paris, oslo to leeds" in " ".join(text.split())
+
+
+def test_a_candidate_tells_what_bringing_its_data_takes_and_a_job_on_what_it_depends() -> None:
+    plan = a_plan(a_job(depends_on=["afterok:prep-1"], data=["200GB@paris"]))
+    plan["candidates"][1] |= {"transfer_s": 1800.0, "transfer_g": 20.0}
+    text = " ".join(plan_view.explain_text(plan).split())
+    assert "brings its data: 30m, 20" in text
+    assert "depends on afterok:prep-1" in text
+    assert "data 200GB@paris" in text

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from lowtide.scheduler.control.observe import Observer
+from lowtide.scheduler.model.data import Data
 from lowtide.scheduler.model.plan import JobView
 from lowtide.scheduler.settings import Settings, SiteSettings
+from lowtide.scheduler.store import transfers
 from tests.driving import Bench
 
 
@@ -58,3 +60,23 @@ def test_inv10_all_that_an_attempt_has_run_and_its_grace_are_at_stake_until_it_e
     assert view.running_since == bench.clock.now() - timedelta(seconds=600)
     assert view.at_stake_s == 600 + 45
     assert view.remaining_s == 7200 - 600
+
+
+def test_the_time_that_data_takes_is_no_work_done_and_it_is_brought_to_a_site_once(bench: Bench) -> None:
+    spec: dict[str, Any] = {"duration_s": 7200.0, "data": (Data(45 * 10**9, "archive"),)}
+    observer = Observer(bench.settings)
+    bench.put(**spec)
+
+    def view() -> JobView:
+        with bench.database.read() as connection:
+            shot, _ = observer.snapshot(connection, now=bench.clock.now(), sites=[bench.site], forecasts={})
+        return shot.jobs[0]
+
+    (lacking,) = view().transfers
+    assert (lacking.site, lacking.lasts_s, view().remaining_s) == ("lab", 360.0, 7200.0)
+    attempt = bench.begin()
+    bench.write(lambda c: transfers.keep(c, attempt, lacking, emissions_g=None, at=bench.clock.now()))
+    bench.step(2)
+    bench.pass_s(600)
+    assert (view().transfers, view().remaining_s) == ((), 7200.0 - 600 + 360)
+    assert observer.transfer("mri", "lab") is None

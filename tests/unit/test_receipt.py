@@ -128,3 +128,17 @@ def test_a_report_tells_the_modelled_share_once_over_all_jobs() -> None:
     notes = receipts.report([a_receipt([a_row()]), modelled], now=NOON)["notes"]
     assert notes[0] == "75% of the energy is modelled (rated GPU power x run time); the rest is measured."
     assert not any(note.startswith("All energy") for note in notes)
+
+
+def test_what_was_brought_is_told_apart_and_changes_no_other_figure() -> None:
+    moved = {"attempt_id": "mri-1-a1", "sources": ["paris"], "site": "lab", "size_bytes": 10**9}
+    moved |= {"energy_mj": round(0.0065 * 3.6e9), "emissions_g": 1.3}
+    plain = receipts.receipt(a_job(), [a_row()], a_baseline(), [an_attempt()])
+    told = receipts.receipt(a_job(), [a_row()], a_baseline(), [an_attempt()], [moved])
+    (one,) = told["transfers"]
+    assert (one["energy_kwh"], one["emissions_g"], one["quality"]) == (pytest.approx(0.0065), 1.3, "estimated")
+    assert {k: v for k, v in told.items() if k not in {"transfers", "notes"}} == {
+        k: v for k, v in plain.items() if k not in {"transfers", "notes"}
+    }
+    (note,) = set(told["notes"]) - set(plain["notes"])
+    assert "in none of the other figures" in note

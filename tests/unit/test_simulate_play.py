@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lowtide.scheduler.decide.registry import policy_names
+from lowtide.scheduler.model.data import Data
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
-from lowtide.scheduler.simulate.play import Estimate, Patience, Play, played
+from lowtide.scheduler.simulate.play import Estimate, Patience, Play, played, result
 from lowtide.scheduler.simulate.trace import TraceJob
 
 START = datetime(2026, 3, 10, tzinfo=UTC)
@@ -181,3 +182,73 @@ def test_a_play_that_cannot_be_is_refused(play: Play, word: str) -> None:
     with pytest.raises(BadInput) as caught:
         played(play)
     assert word in caught.value.message
+
+
+def a_chain(**last: float) -> tuple[TraceJob, ...]:
+    first, second = TraceJob("prep", 0.0, 2 * H, 1), TraceJob("train", 0.0, 3 * H, 1, depends_on=("prep",))
+    return first, second, replace(TraceJob("test", 0.0, H, 1, depends_on=("train", "prep")), **last)  # type: ignore[arg-type]  # as above
+
+
+@pytest.mark.parametrize("policy", policy_names())
+def test_inv24_under_every_policy_a_chain_runs_in_order_and_each_has_its_whole_patience(policy: str) -> None:
+    values = ([300.0] * 8 + [100.0] * 4) * 20
+    found = result(a_play(*a_chain(), policy=policy, values=values, gpus=1))
+    assert (found.report["completed"], found.report["patience_misses"]) == (3, 0)
+    assert found.report["peak_gpus"] == 1
+    assert max(found.waits_h) <= 24.0
+
+
+def test_at_once_a_chain_is_its_own_baseline_and_nothing_waits() -> None:
+    found = played(a_play(*a_chain(), is_bound_wanted=True))
+    assert found["ratio"] == pytest.approx(1.0)
+    assert found["max_wait_h"] == 0.0
+    assert isinstance(bound := found["bound_ratio"], float)
+    assert bound <= 1.0
+
+
+def test_inv10_a_deadline_at_the_end_of_a_chain_is_kept_though_its_begin_would_rather_wait() -> None:
+    found = played(a_play(*a_chain(deadline_s=7 * H), policy="balanced", values=[300.0] * 8 + [100.0] * 232))
+    assert (found["deadline_misses"], found["completed"]) == (0, 3)
+
+
+def test_a_job_that_is_submitted_after_the_end_of_what_it_waits_for_is_not_held_up() -> None:
+    jobs = TraceJob("prep", 0.0, H, 1), TraceJob("train", 5 * H, H, 1, depends_on=("prep",))
+    assert played(a_play(*jobs))["max_wait_h"] == 0.0
+
+
+def test_a_sample_of_a_trace_waits_only_for_what_was_drawn() -> None:
+    jobs = [TraceJob("j0", 0.0, H, 1)]
+    jobs += [TraceJob(f"j{i}", i * H, H, 1, depends_on=(f"j{i - 1}",)) for i in range(1, 20)]
+    found = played(a_play(*jobs, seed=3))
+    assert found["completed"] == 20
+
+
+@pytest.mark.parametrize(
+    ("jobs", "told"),
+    [
+        ([TraceJob("a", 0.0, H, 1, depends_on=("b",))], "waits for 'b', which is not in it"),
+        ([TraceJob(a, 0.0, H, 1, depends_on=(b,)) for a, b in ("ab", "ba")], "jobs wait in a circle"),
+    ],
+)
+def test_a_trace_whose_jobs_wait_in_vain_is_refused(jobs: list[TraceJob], told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        played(a_play(*jobs))
+
+
+@pytest.mark.parametrize("policy", policy_names())
+def test_data_that_is_brought_takes_its_time_and_is_counted_apart(policy: str) -> None:
+    job = TraceJob("a", 0.0, 2 * H, 1, data=(Data(450 * 10**9, "GB"),))
+    zones = {"GB": a_series([400.0] * 240), "FR": a_series([100.0] * 240, "FR")}
+    play = replace(a_play(job, policy=policy), intensity=zones, transfer_kwh_per_gb=0.0001, transfer_gbit_per_s=1.0)
+    away, home = result(play), result(replace(play, transfer_gbit_per_s=0.01))
+    assert (home.report["transfer_g"], home.report["emissions_g"]) == (0.0, pytest.approx(2 * 0.3 * 400))
+    if policy in {"balanced", "lowest_window", "lowest_slots"}:
+        assert away.report["transfer_kwh"] == pytest.approx(450 * 0.0001)
+    if away.report["transfer_kwh"]:
+        assert away.report["transfer_g"] == pytest.approx(450 * 0.0001 * 250)
+        assert away.report["emissions_g"] == pytest.approx(3 * 0.3 * 100)  # an hour for the data, two for the work
+
+
+def test_data_in_a_zone_that_there_is_not_is_refused() -> None:
+    with pytest.raises(BadInput, match="names site 'DE'; the zones are: GB"):
+        played(a_play(TraceJob("a", 0.0, H, 1, data=(Data(1, "DE"),))))

@@ -104,3 +104,9 @@ def test_a_job_whose_site_is_gone_is_not_compared() -> None:
     past = a_past(moved)
     found = side_by_side(past, {"happened": {JOB: past.jobs[0].happened}})
     assert found["compared"] == 0
+
+
+def test_jobs_that_waited_for_others_do_so_in_the_replay_and_not_for_what_lies_outside_of_it() -> None:
+    jobs = a_past_job("prep-1"), a_past_job("train-1", depends_on=["prep-1", "long-gone"])
+    found = replayed(a_past(*jobs), {"research": ASAP})
+    assert found[JobId("train-1")].stretches[0][1] == found[JobId("prep-1")].finished_at

@@ -1,9 +1,11 @@
 """Traces as CSV: read in the names of ours and of GAIA, refused with the line that is wrong."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from lowtide.scheduler.model.data import Data
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.simulate.trace import TraceJob, read_forecasts, read_intensity, read_jobs, resampled
 
@@ -22,15 +24,18 @@ def test_the_column_names_of_gaia_are_understood() -> None:
 
 
 def test_every_column_that_may_be_told_is_taken() -> None:
-    header = "job_id,submit_s,duration_s,gpus,deadline_s,interruptible,power_w,site"
-    (job,) = read_jobs(f"{header}\nmri,0,60,1,7200,no,250,DE\n", "jobs.csv")
-    assert job == TraceJob("mri", 0.0, 60.0, 1, 7200.0, interruptible=False, power_w=250.0, site="DE")
+    header = "job_id,submit_s,duration_s,gpus,deadline_s,interruptible,power_w,site,depends_on,data"
+    (job,) = read_jobs(f"{header}\nmri,0,60,1,7200,no,250,DE,prep scan,5GB@DE 7GB@GB\n", "jobs.csv")
+    own = TraceJob("mri", 0.0, 60.0, 1, 7200.0, interruptible=False, power_w=250.0, site="DE")
+    data = Data(5 * 10**9, "DE"), Data(7 * 10**9, "GB")
+    assert job == replace(own, depends_on=("prep", "scan"), data=data)
 
 
 @pytest.mark.parametrize(
     ("text", "word"),
     [
         ("", "lacks the column(s) submit_s, duration_s, gpus"),
+        ("submit_s,duration_s,gpus,data\n1,60,1,5GB\n", "line 2: data: '5GB' names no size or no site"),
         ("submit_s,gpus\n1,1\n", "lacks the column(s) duration_s"),
         ("submit_s,duration_s,gpus\n1,nan,1\n", "line 2: duration_s is 'nan'"),
         ("submit_s,duration_s,gpus\n1,60,1\n-1,60,1\n", "line 3: submit_s is '-1'"),
