@@ -46,7 +46,8 @@ class Asked(NamedTuple):
     Attributes:
         need_s: run time needed in one stretch.
         switch_s: run time lost by each further one.
-        hold: so many slots from the first on have to be used; 0 where the job may begin later.
+        hold: so many slots from the first on have to be used, all of them where the work does not end in them; 0 where
+            the job may begin later.
         first_run_s: the shortest stretch from the first slot on, where ``hold`` is not 0.
         min_run_s: the shortest other stretch; one alone is as long as it is.
         most: how many stretches there may be.
@@ -163,7 +164,7 @@ def _edge(
         for edge, at_begin in ((begin, True), (slot, False)):
             width_s = usable.width_s[edge]
             off_s = width_s if part_s == 0 else part_s
-            is_held = edge < asked.hold and (at_begin or part_s == 0)
+            is_held = edge < asked.hold and (at_begin or part_s == 0 or count > 1)
             if is_held or off_s > min(spare_s, width_s) + NEAR_S:
                 continue
             if length_s - off_s >= least_s - NEAR_S and usable.price[edge] >= dearest * (1 - SAME):

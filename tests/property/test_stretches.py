@@ -75,7 +75,7 @@ class Field:
             if length_s < least_s - NEAR_S:
                 return math.inf
             for edge, at_begin in ((run[0], True), (run[-1], False)):
-                held = at_begin and edge < asked.hold
+                held = edge < asked.hold and (at_begin or len(runs) > 1)
                 if (
                     not held
                     and spare_s <= widths[edge] + NEAR_S
@@ -121,7 +121,7 @@ def assert_keeps_bounds(field: Field, site: int, spans: Spans) -> None:
             assert end_s - start_s >= least_s - NEAR_S
     if asked.hold:
         assert spans[0][0] == 0.0
-        assert spans[0][1] >= min(field.edges_s[asked.hold - 1], asked.need_s) - NEAR_S
+        assert spans[0][1] >= min(field.edges_s[asked.hold], asked.need_s) - NEAR_S
 
 
 @given(fields())
