@@ -227,9 +227,20 @@ def _is_sound(timeline: Timeline, request: Request, choice: Choice) -> bool:
     as_early = baseline is not None and placed.start_s <= baseline.start_s + EPSILON_S
     if not (begins and (in_time or as_early)):
         return False
-    if request.running_at is not None:  # it swaps its own capacity, checked without it when it was offered
-        return baseline is not None and placed.start_s > 0
+    if request.running_at is not None:
+        return baseline is not None and placed.start_s > 0 and _fits_instead(timeline, request, baseline, placed)
     return fits(timeline, request, placed)
+
+
+def _fits_instead(timeline: Timeline, request: Request, going_on: Placement, placed: Placement) -> bool:
+    """Whether a running job finds room elsewhere in time for what going on holds, and offers no more than that."""
+    site, held = going_on.site, ((0.0, request.work_s),)
+    if going_on.course != (request.running_at, held, ()):
+        return False
+    timeline.give_back(site, held, request.gpus, request.cpus)
+    has_room = fits(timeline, request, placed)
+    timeline.sell(site, held, request.gpus, request.cpus)
+    return has_room
 
 
 def _is_readable(placed: Placement, request: Request) -> bool:
