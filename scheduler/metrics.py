@@ -39,6 +39,7 @@ CYCLE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 REASONS = {
     ReasonCode.CARBON_WINDOW: "carbon",
     ReasonCode.LOW_CARBON_NOW: "carbon",
+    ReasonCode.WINDOW_OPENS: "carbon",
     ReasonCode.MODES_CHOSEN: "carbon",
     ReasonCode.NO_GAIN: "carbon",
     ReasonCode.DEADLINE: "deadline",

@@ -151,12 +151,10 @@ def _rush_facts(asker: Asker) -> dict[str, object]:
 def _candidates(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> tuple[Candidate, ...]:
     """What was considered, each placement once, earliest reason to list it first."""
     considered = [(choice.baseline, "as soon as possible" if asker.request.running_at is None else "going on")]
-    if choice.best is not None:
-        considered.append((choice.chosen, "chosen"))
-        considered.append((choice.best, "least carbon, but the gain is within its doubt"))
-        considered += [(other, f"cheapest at {snapshot.sites[other.site].site.name}") for other in choice.others]
-        latest = (choice.latest, "latest start")
-        considered = [*considered[: MOST_CANDIDATES - 1], latest]
+    considered.append((choice.chosen, "chosen"))
+    considered.append((choice.best, "least carbon, but the gain is within its doubt"))
+    considered += [(other, f"cheapest at {snapshot.sites[other.site].site.name}") for other in choice.others]
+    considered = [*considered[: MOST_CANDIDATES - 1], (choice.latest, "latest start")]
     seen: set[tuple[object, ...]] = set()
     rows = []
     for placed, note in considered:

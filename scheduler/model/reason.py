@@ -27,6 +27,8 @@ class ReasonCode(StrEnum):
     DEADLINE = "deadline"
     PATIENCE = "patience"
     LOW_CARBON_NOW = "low_carbon_now"
+    WINDOW_OPENS = "window_opens"
+    AS_PLANNED = "as_planned"
     MODES_CHOSEN = "modes_chosen"
     NO_GAIN = "no_gain"
     GRID_DATA_STALE = "grid_data_stale"
@@ -84,6 +86,10 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.DEADLINE: "must run now to end by its deadline {deadline}",
     ReasonCode.PATIENCE: "its patience ends; it runs now",
     ReasonCode.LOW_CARBON_NOW: "now is the best window within its patience",
+    ReasonCode.WINDOW_OPENS: (
+        "the low-carbon window that it waited for begins; it saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
+    ),
+    ReasonCode.AS_PLANNED: "the time that was planned for it has come",
     ReasonCode.MODES_CHOSEN: (
         "starts now, as wide and as hard as the grid is clean; saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
     ),

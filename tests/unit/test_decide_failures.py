@@ -80,6 +80,13 @@ def test_a_choice_that_makes_no_sense_gives_way_to_the_earliest_start(nonsense: 
     assert sound.reason.code is ReasonCode.CARBON_WINDOW
 
 
+def test_a_choice_of_a_policy_that_tells_nothing_else_is_listed() -> None:
+    now, later = Placement(0, ((0.0, 7200.0),), 180.0), Placement(0, ((14400.0, 21600.0),), 30.0)
+    broken, _ = decide(two_queues(), with_theirs(Answering(Choice(now, later)))).decisions
+    assert broken.chosen is not None
+    assert [(c.note, c.chosen) for c in broken.candidates] == [("as soon as possible", False), ("chosen", True)]
+
+
 def test_a_running_job_whose_policy_fails_goes_on() -> None:
     running = a_job_view(queue="broken", hours=4, running_h=2, suspendable=True)
     snapshot = a_snapshot(running, queues=(a_queue("broken", policy="theirs"),), forecasts=[DIP])
