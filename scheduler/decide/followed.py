@@ -1,4 +1,4 @@
-"""What a kept plan says once its time has come: the reason of a wait is none for a start, nor that of going on for a pause."""
+"""What a kept plan says once its time has come: why a job waited is no reason for its start, nor for a pause."""
 
 from dataclasses import replace
 

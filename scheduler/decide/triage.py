@@ -69,7 +69,7 @@ def triage(
         is_joint = (queue.policy, queue.policy_params) in joint
         known = _live(view, queue, snapshot, market, is_joint=is_joint) if view.state in LIVE else _idle(view, snapshot)
         if known is None:
-            askers.append(_asker(view, queue, snapshot, market))
+            askers.append(asker_of(view, queue, snapshot, market))
         else:
             decided[view.job_id] = known
     askers.sort(key=lambda asker: asker.order)
@@ -170,7 +170,8 @@ def _latest_start_s(view: JobView, queue: Queue, snapshot: Snapshot, lost_s: flo
     return left_s - (view.remaining_s + lost_s) * (1 + queue.deadline_margin) - queue.switch_cost_s
 
 
-def _asker(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> Asker:
+def asker_of(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> Asker:
+    """A job as it asks for capacity, whether or not it needs to."""
     latest_start_s = _latest_start_s(view, queue, snapshot)
     request = _request(view, queue, snapshot, market, latest_start_s)
     latest_start_at = snapshot.now + timedelta(seconds=latest_start_s)

@@ -54,7 +54,7 @@ def test_a_dry_run_changes_nothing_of_the_snapshot_but_adds_the_job(
     monkeypatch.setattr(intake, "decide", see)
     before = replace(a_snapshot(a_job_view()), inflow_gpus=5.0)
     told = asyncio.run(Frozen(before, tmp_path).plan(JobSpec("mri", ("true",))))
-    assert told["job_id"] == "(this-job)"
+    assert (told["job_id"], told["binds"]) == ("(this-job)", [])
     (after,) = seen
     assert replace(after, jobs=before.jobs) == before
     assert [view.job_id for view in after.jobs] == ["(this-job)", "job-1"]
