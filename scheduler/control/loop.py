@@ -25,6 +25,7 @@ from lowtide.scheduler.control.observe import Observer
 from lowtide.scheduler.control.shadowing import Shadow
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
+from lowtide.scheduler.decide.churn import Churn, churn
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import decision_to_dict
 from lowtide.scheduler.model.errors import Conflict, StoreFailure
@@ -71,6 +72,7 @@ class Loop:
         self._last: dict[str, tuple[str, str, datetime | None]] = {}
         self.latest: dict[str, tuple[JobDecision, Plan]] = {}
         self.latest_snapshot: Snapshot | None = None
+        self.latest_churn = "start", Churn()
         self._failed: set[PolicyFailure] = set()
         self._jump_told_s = JUMP_S
 
@@ -147,6 +149,8 @@ class Loop:
         )
         plan = await asyncio.to_thread(decide, snapshot)
         self.latest_snapshot = snapshot
+        before = {job_id: decision for job_id, (decision, _) in self.latest.items()}
+        self.latest_churn = why, churn(before, plan, snapshot.slot_s)
         self._tell_failures(plan)
         elapsed_ms = (time.perf_counter() - begun) * 1000
         await self._apply(plan, rows, why, elapsed_ms)
