@@ -112,7 +112,7 @@ class Metrics:
         for failure in plan.failures:
             self._failures.labels(failure.policy).inc()
         if self._daemon is not None:
-            self._plans.cycled(*self._daemon.loop.latest_churn)
+            self._plans.cycled(*self._daemon.loop.latest_churn, self._daemon.loop.budget)
         snapshot = self._daemon.loop.latest_snapshot if self._daemon else None
         queues = {view.job_id: view.queue for view in snapshot.jobs} if snapshot else {}
         for decision in plan.decisions:

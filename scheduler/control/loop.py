@@ -22,6 +22,7 @@ from lowtide.scheduler.control.clock import JUMP_S, Clock
 from lowtide.scheduler.control.driver import Driver
 from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.observe import Observer
+from lowtide.scheduler.control.plan_budget import PlanBudget
 from lowtide.scheduler.control.shadowing import Shadow
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
@@ -67,6 +68,7 @@ class Loop:
         self._background, self._shadow = background, shadow
         self._writer, self._observer, self._grid, self._driver = writer, observer, grid, driver
         self._sites, self._clock, self._settings, self._cycled = sites, clock, settings, cycled
+        self.budget = PlanBudget(settings.plan_budget_s)
         self._wake = asyncio.Event()
         self._why = "start"
         self._last: dict[str, tuple[str, str, datetime | None]] = {}
@@ -147,7 +149,10 @@ class Loop:
         snapshot, rows = await self._writer.read(
             lambda c: self._observer.snapshot(c, now=now, sites=sites, forecasts=forecasts)
         )
+        snapshot = await asyncio.to_thread(self.budget.within, snapshot)
+        asked_s = time.perf_counter()
         plan = await asyncio.to_thread(decide, snapshot)
+        self.budget.planned(snapshot, plan, time.perf_counter() - asked_s)
         self.latest_snapshot = snapshot
         before = {job_id: decision for job_id, (decision, _) in self.latest.items()}
         self.latest_churn = why, churn(before, plan, snapshot.slot_s)
@@ -155,6 +160,8 @@ class Loop:
         elapsed_ms = (time.perf_counter() - begun) * 1000
         await self._apply(plan, rows, why, elapsed_ms)
         self._shadow.follow(snapshot, plan)
+        if self.budget.postponed:
+            self.wake("review")
         await asyncio.to_thread(self._cycled, plan, time.perf_counter() - begun)
         return plan
 

@@ -18,6 +18,7 @@ from lowtide.policies.problem import EPSILON_S, Choice, Placement, Policy, Probl
 from lowtide.policies.timeline import Timeline
 from lowtide.scheduler.decide.keep import kept
 from lowtide.scheduler.decide.market import Market, market
+from lowtide.scheduler.decide.part import making_way, postponed
 from lowtide.scheduler.decide.registry import policy_for
 from lowtide.scheduler.decide.tell import grid_data, told
 from lowtide.scheduler.decide.triage import Asker, PolicyName, triage
@@ -53,6 +54,7 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
     """
     here, joint = market(snapshot), _joint(snapshot, find_policy)
     decisions = kept(snapshot, here)
+    decisions |= postponed(snapshot, decisions)
     asked = [view for view in snapshot.jobs if view.job_id not in decisions]
     settled, askers = triage(snapshot, here, asked, joint)
     decisions |= settled
@@ -61,8 +63,16 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
         decisions[answer.asker.view.job_id], failure = _decided(answer, here, snapshot)
         if failure is not None:
             failures[failure] = None
-    if joint and snapshot.asked is not None and any(_is_late(asker, decisions) for asker in askers):
+    if (
+        joint
+        and snapshot.asked is not None
+        and not snapshot.is_partial
+        and any(_is_late(asker, decisions) for asker in askers)
+    ):
         return decide(replace(snapshot, asked=None), find_policy)  # others may be able to make room
+    with_room = making_way(snapshot, askers, decisions)
+    if with_room is not None:
+        return decide(with_room, find_policy)
     ordered = tuple(decisions[view.job_id] for view in snapshot.jobs)
     return Plan(snapshot.now, ordered, grid_data(snapshot), tuple(failures))
 

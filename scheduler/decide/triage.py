@@ -181,6 +181,11 @@ def asker_of(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) ->
     return Asker(view, queue, request, rush, latest_start_at)
 
 
+def rush_of(view: JobView, queue: Queue, snapshot: Snapshot) -> ReasonCode | None:
+    """Why a waiting job may not be delayed for carbon; None when it may."""
+    return _rush(view, queue, _latest_start_s(view, queue, snapshot), snapshot.slot_s)
+
+
 def _rush(view: JobView, queue: Queue, latest_start_s: float, slot_s: float) -> ReasonCode | None:
     """Why the job may not be delayed for carbon; None when it may."""
     if is_clinical(view, queue):

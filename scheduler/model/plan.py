@@ -99,7 +99,8 @@ class Snapshot:
 
     ``asked`` names the jobs that are to be decided anew, None for all: the others keep their placements, as long as
     those still fit. ``inflow_gpus`` is how many GPUs the work submitted of late keeps busy on average.
-    With ``is_brief`` alternatives are left out of the plan.
+    With ``is_brief`` alternatives are left out of the plan. With ``is_partial`` nobody else is decided anew, even where
+    somebody comes out late: who has no placement that fits is told so, and waits for a later plan.
     """
 
     now: datetime
@@ -111,6 +112,7 @@ class Snapshot:
     asked: frozenset[JobId] | None = None
     inflow_gpus: float = 0.0
     is_brief: bool = False
+    is_partial: bool = False
 
 
 class Action(StrEnum):

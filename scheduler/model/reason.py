@@ -22,6 +22,7 @@ class ReasonCode(StrEnum):
     RETRY_BACKOFF = "retry_backoff"
     SUSPENDED_BY_USER = "suspended_by_user"
     NOT_REVIEWED = "not_reviewed"
+    NOT_YET_PLANNED = "not_yet_planned"
     # a job starts, or goes on, because
     CLINICAL = "clinical"
     DEADLINE = "deadline"
@@ -82,6 +83,7 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.RETRY_BACKOFF: "the last attempt failed through no fault of the job; tried again at {start}",
     ReasonCode.SUSPENDED_BY_USER: "suspended by {actor}; resume it with: lowtide resume {job_id}",
     ReasonCode.NOT_REVIEWED: "submitted; the first decision is due at once",
+    ReasonCode.NOT_YET_PLANNED: "the queue is too long to be planned at once; one of the next plans looks at it",
     ReasonCode.CLINICAL: "clinical work is never delayed for carbon",
     ReasonCode.DEADLINE: "must run now to end by its deadline {deadline}",
     ReasonCode.PATIENCE: "its patience ends; it runs now",

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
+from lowtide.scheduler.control.plan_budget import PlanBudget
 from lowtide.scheduler.control.plan_metrics import PlanMetrics
 from lowtide.scheduler.decide.churn import Churn, churn
 from lowtide.scheduler.model.job import JobId
@@ -65,8 +66,8 @@ def test_a_job_that_is_new_had_no_promise() -> None:
 def test_moves_are_counted_by_what_asked_for_the_plan_and_orders_go_under_one_word() -> None:
     registry = CollectorRegistry()
     metrics = PlanMetrics(registry)
-    metrics.cycled("grid", Churn(4, 1))
-    metrics.cycled("release", Churn(4, 3))
+    metrics.cycled("grid", Churn(4, 1), PlanBudget(1.0))
+    metrics.cycled("release", Churn(4, 3), PlanBudget(1.0))
     moved = "lowtide_plan_moved_promises_total"
     assert registry.get_sample_value(moved, {"cause": "grid"}) == 1
     assert registry.get_sample_value(moved, {"cause": "order"}) == 3
