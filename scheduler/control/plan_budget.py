@@ -44,8 +44,8 @@ class PlanBudget:
         """Learn from a plan: what it was asked, what it said, and how many wall seconds it took."""
         was_partial, self.jobs = self.is_partial, len(snapshot.jobs)
         asked = frozenset(view.job_id for view in snapshot.jobs) if snapshot.asked is None else snapshot.asked
-        late = {one.job_id for one in plan.decisions if one.reason.code is ReasonCode.NOT_YET_PLANNED}
-        self.asked, self.postponed = len(asked), len(late)
+        self.asked = len(asked)
+        self.postponed = sum(one.reason.code is ReasonCode.NOT_YET_PLANNED for one in plan.decisions)
         if self.asked >= LEAST_JOBS:
             self._per_job_s = (self._per_job_s + took_s / self.asked) / 2
         self._turn += 1
@@ -53,7 +53,6 @@ class PlanBudget:
         self._turns = {
             view.job_id: self._turn if view.job_id in asked else before.get(view.job_id, NEVER)
             for view in snapshot.jobs
-            if view.job_id not in late
         }
         self._last = (snapshot, plan)
         if self.is_partial != was_partial:
@@ -76,7 +75,7 @@ class PlanBudget:
             return {**told, "detail": f"a plan looks at the whole queue, within {self._budget_s:g} s"}
         detail = (
             f"a plan looks at {self.asked} of {self.jobs} jobs to keep within {self._budget_s:g} s;"
-            f" {self.postponed} wait for their first"
+            f" {self.postponed} have no placement yet"
         )
         fix = "What is due is always among them. Raise plan_budget_s, or give the queue a policy that plans faster."
         return {**told, "status": "warn", "detail": detail, "fix": fix}

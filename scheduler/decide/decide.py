@@ -16,6 +16,7 @@ from lowtide.policies.holding import fits, is_done_in_modes, sell
 from lowtide.policies.lift import settle
 from lowtide.policies.problem import EPSILON_S, Choice, Placement, Policy, Problem, Request
 from lowtide.policies.timeline import Timeline
+from lowtide.scheduler.decide.foremost import Foremost, is_any_kept
 from lowtide.scheduler.decide.keep import kept
 from lowtide.scheduler.decide.market import Market, market
 from lowtide.scheduler.decide.part import making_way, postponed
@@ -56,10 +57,11 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
     decisions = kept(snapshot, here)
     decisions |= postponed(snapshot, decisions)
     asked = [view for view in snapshot.jobs if view.job_id not in decisions]
+    foremost = Foremost(here.timeline, is_kept=is_any_kept(snapshot, decisions))
     settled, askers = triage(snapshot, here, asked, joint)
     decisions |= settled
     failures: dict[PolicyFailure, None] = {}
-    for answer in _answers(askers, here, find_policy, joint):
+    for answer in _answers(askers, here, find_policy, joint, foremost):
         decisions[answer.asker.view.job_id], failure = _decided(answer, here, snapshot)
         if failure is not None:
             failures[failure] = None
@@ -96,18 +98,24 @@ def _is_late(asker: Asker, decisions: dict[str, JobDecision]) -> bool:
     return chosen is None or chosen.finish > asker.view.latest_finish_at
 
 
-def _answers(askers: list[Asker], here: Market, find_policy: FindPolicy, joint: frozenset[PolicyName]) -> list[_Answer]:
+def _answers(
+    askers: list[Asker], here: Market, find_policy: FindPolicy, joint: frozenset[PolicyName], foremost: Foremost
+) -> list[_Answer]:
     """Every asker's choice, capacity sold in order; joint policies first, as only they can make room for others."""
     problem, answers = Problem((), here.prices, here.timeline.copy(), here.inflow_gpus, here.is_brief), []
     whole, others = _parted(askers, joint)
     for name, members in whole.items():
         answers += _answered_jointly(name, members, problem, find_policy)
+    for answer in answers:
+        foremost.add(answer.asker.request, answer.choice)
     for policy, group in groupby(others, key=_policy_of):
         members = list(group)
         run = _run(problem, members)
         choices, failure = _asked(policy, run, run, find_policy)
         for asker, choice in zip(members, choices, strict=True):
-            answers.append(_Answer(asker, _sold(problem, asker.request, choice), failure))
+            sold = _sold(problem, asker.request, choice, foremost)
+            foremost.add(asker.request, sold)
+            answers.append(_Answer(asker, sold, failure))
     return answers
 
 
@@ -212,13 +220,14 @@ def _is_plan_for_running(timeline: Timeline, request: Request, choice: Choice) -
     return in_time and fits(timeline, request, placed)
 
 
-def _sold(problem: Problem, request: Request, choice: Choice) -> Choice:
-    """Sell a choice; one that breaks capacity, release or latest start gives way to the earliest start.
+def _sold(problem: Problem, request: Request, choice: Choice, foremost: Foremost | None = None) -> Choice:
+    """Sell a choice; one that breaks capacity, release, latest start or foremost work gives way to the earliest start.
 
     Policies may come from other packages, so none is trusted with these.
     """
     sound, timeline = choice, problem.timeline
-    if not _is_sound(timeline, request, choice):
+    is_sound = _is_sound(timeline, request, choice)
+    if not is_sound or not (foremost is None or foremost.allows(request, choice.chosen)):
         (sound,) = _ASAP.plan(replace(problem, requests=(request,)))
     settle(timeline, request, sound)
     return sound

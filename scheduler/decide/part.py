@@ -117,7 +117,7 @@ def _is_pressing(view: JobView, known: Known | None, snapshot: Snapshot) -> bool
 
 def _kept(view: JobView, known: Known | None, snapshot: Snapshot, reachable: Collection[str]) -> JobDecision | None:
     """What was decided about a job that waits as it did; it is looked at again within a slot (INV-04)."""
-    if known is None or known.turn == NEVER or _gist(view) != _gist(known.view):
+    if known is None or known.decision.reason.code is ReasonCode.NOT_YET_PLANNED or _gist(view) != _gist(known.view):
         return None
     decision, chosen = known.decision, known.decision.chosen
     if chosen is not None and chosen.site not in reachable:

@@ -11,7 +11,6 @@ from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.part import NEVER, Known, part
 from lowtide.scheduler.model.job import JobId, Urgency
 from lowtide.scheduler.model.plan import Action, JobView, Plan, Snapshot
-from lowtide.scheduler.model.reason import ReasonCode
 from tests.builders import HOUR_S, NOON, a_dip, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
 
 GPUS = 3
@@ -49,18 +48,14 @@ def planned(views: tuple[JobView, ...], policy: str, most: int, cycles: int) -> 
         snapshot = part(whole, known, most)
         plan = decide(snapshot)
         found.append((snapshot, plan))
-        known = {
-            view.job_id: Known(view, decision, _turn(view.job_id, cycle, snapshot, plan, known))
-            for view, decision in zip(snapshot.jobs, plan.decisions, strict=True)
-        }
+        turns = {i: cycle if i in (snapshot.asked or ()) else known[i].turn if known else NEVER for i in _ids(views)}
+        pairs = zip(snapshot.jobs, plan.decisions, strict=True)
+        known = {view.job_id: Known(view, decision, turns[view.job_id]) for view, decision in pairs}
     return found
 
 
-def _turn(job_id: JobId, cycle: int, snapshot: Snapshot, plan: Plan, known: dict[JobId, Known]) -> int:
-    late = {one.job_id for one in plan.decisions if one.reason.code is ReasonCode.NOT_YET_PLANNED}
-    if job_id in late:
-        return NEVER
-    return cycle if snapshot.asked is None or job_id in snapshot.asked else known[job_id].turn
+def _ids(views: tuple[JobView, ...]) -> list[JobId]:
+    return [view.job_id for view in views]
 
 
 @given(views=queues(), policy=POLICIES, most=st.integers(1, 4))

@@ -120,6 +120,6 @@ def test_a_partial_plan_is_told_once_until_plans_are_whole_again() -> None:
         cycle(budget, a_queue_of(*some_jobs()))
         cycle(budget, a_queue_of(*some_jobs(), now_s=1))
         assert budget.finding()["status"] == "warn"
-        assert "looks at 2 of 6 jobs to keep within 0.0003 s; 2 wait for their first" in budget.finding()["detail"]
+        assert "looks at 2 of 6 jobs to keep within 0.0003 s; 2 have no placement yet" in budget.finding()["detail"]
         cycle(budget, a_queue_of(*some_jobs(2), now_s=2))
     assert [entry["event"] for entry in log] == ["plan_partial", "plan_whole_again"]
