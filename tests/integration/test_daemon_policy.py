@@ -174,9 +174,7 @@ def test_the_past_of_a_daemon_with_grid_data_can_be_played(tmp_path: Path) -> No
             grams = {one["name"]: one["emissions_g"] for one in found["columns"]}
             assert found["compared"] == found["jobs"] == 1
             assert issues_of(told["issues"]["GB"])[0].fetched_at == before
-            assert found["forecast"] == "perfect", (
-                "the forecast on record is of another basis than what priced the jobs"
-            )
+            assert found["forecast"] == "perfect", "that forecast is of another basis than what priced the jobs"
             assert grams["set in force"] == pytest.approx(grams["trial"])
             assert grams["trial"] > 0
 
