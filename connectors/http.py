@@ -47,10 +47,11 @@ class HttpTroubleKind(StrEnum):
 class HttpTrouble(Exception):
     """No usable answer; the connectors turn it into their own typed error."""
 
-    def __init__(self, kind: HttpTroubleKind, message: str) -> None:
-        """Take the kind and a sentence without secrets."""
-        super().__init__(message)
-        self.kind, self.message = kind, message
+    def __init__(self, kind: HttpTroubleKind, what: str, *, where: str = "") -> None:
+        """Take the kind, a predicate without secrets, and whom it is about, for a sentence of both."""
+        self.kind, self.what = kind, what
+        self.message = f"{where} {what}" if where else what
+        super().__init__(self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ class HttpClient:
 
     @staticmethod
     def _trouble(kind: HttpTroubleKind, request: httpx.Request, what: str) -> HttpTrouble:
-        return HttpTrouble(kind, f"{request.url.scheme}://{request.url.netloc.decode()} {what}")
+        return HttpTrouble(kind, what, where=f"{request.url.scheme}://{request.url.netloc.decode()}")
 
     async def close(self) -> None:
         """Close all connections."""

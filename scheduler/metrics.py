@@ -25,6 +25,7 @@ from sqlalchemy import Connection, func, select, text
 from lowtide.scheduler.control import foresight_metrics as foresight
 from lowtide.scheduler.control import project_metrics as projects
 from lowtide.scheduler.control import shadow_metrics as shadow
+from lowtide.scheduler.control.plan_metrics import PlanMetrics
 from lowtide.scheduler.model.errors import StoreFailure
 from lowtide.scheduler.model.lifecycle import TERMINAL_JOB_STATES, JobState
 from lowtide.scheduler.model.plan import Action, Plan
@@ -40,6 +41,7 @@ CYCLE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 REASONS = {
     ReasonCode.CARBON_WINDOW: "carbon",
     ReasonCode.LOW_CARBON_NOW: "carbon",
+    ReasonCode.WINDOW_OPENS: "carbon",
     ReasonCode.MODES_CHOSEN: "carbon",
     ReasonCode.NO_GAIN: "carbon",
     ReasonCode.DELAY_WEIGHT: "carbon",
@@ -98,6 +100,7 @@ class Metrics:
             ["policy"],
             registry=self.registry,
         )
+        self._plans = PlanMetrics(self.registry)
         self._last_cycle_s = 0.0
         self._daemon: Daemon | None = None
 
@@ -112,6 +115,8 @@ class Metrics:
         self._last_cycle_s = plan.made_at.timestamp()
         for failure in plan.failures:
             self._failures.labels(failure.policy).inc()
+        if self._daemon is not None:
+            self._plans.cycled(*self._daemon.loop.latest_churn, self._daemon.loop.budget)
         snapshot = self._daemon.loop.latest_snapshot if self._daemon else None
         queues = {view.job_id: view.queue for view in snapshot.jobs} if snapshot else {}
         for decision in plan.decisions:

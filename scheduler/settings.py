@@ -220,6 +220,9 @@ class Settings(_Strict):
     tick_s: Annotated[float, Field(gt=0)] = Field(
         15.0, description="wall seconds between two scheduling cycles when nothing happens"
     )
+    plan_budget_s: Annotated[float, Field(gt=0)] = Field(
+        5.0, description="wall seconds that one plan may take; of a longer queue its most urgent part is planned"
+    )
     poll_s: Annotated[float, Field(gt=0)] = Field(1.0, description="wall seconds between two looks at a live attempt")
     sample_s: Annotated[float, Field(gt=0)] = Field(
         30.0, description="wall seconds between two energy samples of a job"

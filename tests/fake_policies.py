@@ -117,6 +117,7 @@ class FakePolicies:
             "queues": [queue.model_dump(mode="json") for queue in self.queues_now],
             "jobs": [a_past_job()],
             "intensity": {"GB": a_past_day().to_json()},
+            "issues": {"GB": {"like": None, "rows": []}},
         }
 
     async def _put(self, text: str, actor: str, why: str | None, copy_of: int | None) -> Json:

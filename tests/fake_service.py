@@ -94,6 +94,8 @@ def a_candidate(hours: float, grams: float, *, chosen: bool = False, note: str =
         "start": iso(start),
         "finish": iso(end),
         "emissions_g": grams,
+        "more_g": None if chosen else grams - 539.6,
+        "later_s": None if chosen else 3600.0 * (hours - 17),
         "segments": [segment],
         "chosen": chosen,
         "note": note,
@@ -112,6 +114,19 @@ def a_plan(job: Json | None) -> Json:
         "doubt_g": 40.2,
         "latest_start_at": iso(NOW + timedelta(hours=24)),
         "would_start_now_if": ["the intensity fell below 121 g/kWh"],
+        "would_suspend_if": [],
+        "binds": [
+            {
+                "code": "capacity",
+                "sentence": "2 GPU(s) missing at local from Tue 02:00 UTC to Tue 04:00 UTC; it would save 31 g",
+                "saving_g": 31.0,
+            },
+            {
+                "code": "patience",
+                "sentence": "Wed 03:00 UTC at local would save 12 g, but its patience ends",
+                "saving_g": 12.0,
+            },
+        ],
         "candidates": [
             a_candidate(0, 780.0, note="now"),
             a_candidate(17, 539.6, chosen=True),

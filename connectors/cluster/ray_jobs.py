@@ -266,7 +266,7 @@ class RayJobs:
             large = trouble.kind == HttpTroubleKind.TOO_LARGE
             self._agent_seen = self._agent_seen and large
             kind = ClusterFailureKind.BAD_RESPONSE if large else ClusterFailureKind.UNREACHABLE
-            raise self._failure(kind, trouble.message) from trouble
+            raise self._failure(kind, trouble.what) from trouble
         if answer.status in {401, 403}:
             raise self._failure(
                 ClusterFailureKind.UNAUTHORIZED, f"answered {answer.status}: the token is missing or wrong"

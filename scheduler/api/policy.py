@@ -74,7 +74,7 @@ class ShadowTold(BaseModel):
 
 
 class PastTold(BaseModel):
-    """Jobs that succeeded, newest first, sites, queues in force, and measured intensity by zone."""
+    """Jobs that succeeded, newest first, sites, queues, and by zone measured intensity and forecasts as issued."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -85,6 +85,7 @@ class PastTold(BaseModel):
     queues: list[dict[str, Any]]
     jobs: list[dict[str, Any]]
     intensity: dict[str, dict[str, Any]]
+    issues: dict[str, dict[str, Any]]
 
 
 class RollBack(BaseModel):

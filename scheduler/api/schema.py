@@ -91,12 +91,14 @@ class Segment(_Shape):
 
 
 class Candidate(_Shape):
-    """A placement that was considered."""
+    """A placement that was considered; ``more_g`` and ``later_s`` set it against the chosen one."""
 
     site: str
     start: str
     finish: str
-    emissions_g: float
+    emissions_g: float | None
+    more_g: float | None = None
+    later_s: float | None = None
     segments: list[Segment]
     chosen: bool
     note: str
@@ -114,8 +116,16 @@ class PastDecision(_Shape):
     saving_g: float | None
 
 
+class Bind(_Shape):
+    """What forbids a greener placement; ``saving_g`` is what that would emit less than the chosen one."""
+
+    code: str
+    sentence: str
+    saving_g: float | None
+
+
 class Explanation(_Shape):
-    """A decision: what was considered, what was chosen, why, and on which grid data."""
+    """A decision: what was considered, what was chosen, why, what binds, and on which grid data."""
 
     job: Job | None
     now: str
@@ -127,6 +137,8 @@ class Explanation(_Shape):
     doubt_g: float | None
     latest_start_at: str | None
     would_start_now_if: list[str]
+    would_suspend_if: list[str]
+    binds: list[Bind]
     candidates: list[Candidate]
     grid: list[dict[str, Any]]
     history: list[PastDecision]

@@ -1,6 +1,7 @@
 """A decision in the terminal: what was considered, what was chosen, and why."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lowtide.scheduler.cli.table import Cell, Column, commands, facts, flow, styled, table
@@ -31,6 +32,8 @@ EMPTY: Json = {
     "doubt_g": None,
     "latest_start_at": None,
     "would_start_now_if": [],
+    "would_suspend_if": [],
+    "binds": [],
     "candidates": [],
     "grid": [],
     "history": [],
@@ -44,7 +47,7 @@ def whole(plan: Json) -> Json:
 
 def plan_text(plan: Json) -> str:
     """The considered windows, the reason and the grid data of a dry run."""
-    parts = [candidates_text(plan), headline(plan), doubt_text(plan), grid_text(plan["grid"])]
+    parts = [candidates_text(plan), headline(plan), doubt_text(plan), binds_text(plan), grid_text(plan["grid"])]
     return "\n".join(part for part in parts if part)
 
 
@@ -67,6 +70,12 @@ def doubt_text(plan: Json) -> str:
     return flow(f"Expected saving: {mass(plan['saving_g'])}{doubt} against starting as soon as possible ({share}).")
 
 
+def binds_text(plan: Json) -> str:
+    """What keeps it from a greener plan, the greatest loss first."""
+    told = facts([(bind["code"].replace("_", " "), bind["sentence"]) for bind in plan["binds"]])
+    return f"What keeps it from a greener plan:\n{told}" if told else ""
+
+
 def chosen_of(plan: Json) -> Json | None:
     """The candidate that the plan follows."""
     return next((c for c in plan["candidates"] if c["chosen"]), None)
@@ -86,6 +95,8 @@ def candidates_text(plan: Json) -> str:
         Column("PARTS", is_number=True, drop=2),
         Column("gCO2e", is_number=True),
         Column("VS NOW", is_number=True),
+        Column("g MORE", is_number=True, drop=3),
+        Column("LATER", is_number=True, drop=4),
         Column("CHOSEN"),
         Column("NOTE", is_flexible=True, wraps=True, drop=1),
     ]
@@ -100,7 +111,9 @@ def _shown(candidates: Sequence[Json]) -> list[Json]:
     if len(candidates) <= MAX_CANDIDATES:
         return sorted(candidates, key=lambda c: str(c["start"]))
     kept = [candidates[0], *[c for c in candidates if c["chosen"]]]
-    for candidate in sorted(candidates, key=lambda c: float(c["emissions_g"])):
+    for candidate in sorted(
+        candidates, key=lambda c: math.inf if c["emissions_g"] is None else float(c["emissions_g"])
+    ):
         if len(kept) < MAX_CANDIDATES and not any(candidate is one for one in kept):
             kept.append(candidate)
     return sorted(kept, key=lambda c: str(c["start"]))
@@ -113,8 +126,10 @@ def _candidate_row(candidate: Json, reference: float | None, zone: str) -> list[
         Cell(short(candidate["start"], zone), style),
         Cell(short(candidate["finish"], zone), style),
         Cell(str(len(candidate["segments"]) or 1), style),
-        Cell(f"{candidate['emissions_g']:.1f}", style),
+        Cell(NONE if candidate["emissions_g"] is None else f"{candidate['emissions_g']:.1f}", style),
         Cell(change_from_now(candidate["emissions_g"], reference), style),
+        Cell(_signed(candidate, "more_g", lambda g: f"{g:+.1f}"), style),
+        Cell(_signed(candidate, "later_s", lambda s: f"{'+' if s > 0 else ''}{span(s)}"), style),
         Cell("CHOSEN" if candidate["chosen"] else "", style),
         Cell(_note(candidate)),
     ]
@@ -125,6 +140,12 @@ def _note(candidate: Json) -> str:
     lasts_s, emitted_g = candidate.get("transfer_s"), candidate.get("transfer_g")
     brings = f"brings its data: {span(lasts_s)}, {mass(emitted_g)}" if lasts_s else ""
     return "; ".join(part for part in (candidate["note"] or "", brings) if part)
+
+
+def _signed(candidate: Json, key: str, told: Callable[[float], str]) -> str:
+    """A difference to the chosen one; nothing for the chosen one itself."""
+    value = candidate.get(key)
+    return NONE if candidate["chosen"] or value is None else told(value)
 
 
 def grid_text(grid: Sequence[Json]) -> str:
@@ -151,9 +172,9 @@ def explain_text(plan: Json, *, decisions: int = MAX_HISTORY) -> str:
     job = plan["job"]
     lines = [styled(flow(_standing(job, plan["reason"]["sentence"])), "bold")] if job else []
     lines.append(facts(_plan_facts(plan, job)))
-    if plan["would_start_now_if"]:
-        lines.append("It would start now if")
-        lines += [flow(f"  - {sentence}", hang=2) for sentence in plan["would_start_now_if"]]
+    for title, key in (("It would start now if", "would_start_now_if"), ("It would pause if", "would_suspend_if")):
+        lines += [title] * bool(plan[key]) + [flow(f"  - {sentence}", hang=2) for sentence in plan[key]]
+    lines.append(binds_text(plan))
     for title, text in (("Considered:", candidates_text(plan)), ("", grid_text(plan["grid"]))):
         lines += ([title] if title and text else []) + ([text] if text else [])
     lines += _history(plan["history"], decisions)

@@ -12,10 +12,22 @@ from lowtide.scheduler.model.plan import JobView
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.site import Site
 from lowtide.scheduler.policy_set import over, parsed
+from lowtide.scheduler.report.issues import issues_of
 from lowtide.scheduler.settings import QueueSettings
-from lowtide.scheduler.simulate.replay import Outcome, Past, PastJob, replayed, side_by_side, usable
+from lowtide.scheduler.simulate.replay import Outcome, Past, PastJob, Told, replayed, side_by_side, usable
 
 Json = dict[str, Any]
+FORESIGHT = {
+    "issued": "Replays plan with the forecasts as they were issued.",
+    "perfect": (
+        "No forecast from before these days is on record: replays know the intensity in advance, so compare them with"
+        " each other."
+    ),
+    "mixed": (
+        "Replays plan with the forecasts as they were issued in {zones}; of the other zones none are on record, and"
+        " their intensity is known in advance, so compare replays with each other."
+    ),
+}
 HAPPENED, IN_FORCE = "what happened", "set in force"
 
 
@@ -30,13 +42,14 @@ def replay(found: Json, text: str, name: str) -> Json:
     other = over(queues, parsed(text))
     past = usable(_past(found))
     happened = {job.view.job_id: job.happened for job in past.jobs}
+    outlook = Told(past)
     columns: Mapping[str, Mapping[JobId, Outcome]] = {
         HAPPENED: happened,
-        IN_FORCE: replayed(past, {queue.name: queue.queue() for queue in queues}),
-        name: replayed(past, {queue.name: queue.queue() for queue in other}),
+        IN_FORCE: replayed(past, {queue.name: queue.queue() for queue in queues}, outlook),
+        name: replayed(past, {queue.name: queue.queue() for queue in other}, outlook),
     }
     span = {"start": past.start.isoformat(), "end": past.end.isoformat()}
-    return {**span, **side_by_side(past, columns)}
+    return {**span, **side_by_side(past, columns, outlook)}
 
 
 def _past(found: Json) -> Past:
@@ -47,6 +60,7 @@ def _past(found: Json) -> Past:
         start=_moment(found["start"]),
         end=_moment(found["end"]),
         slot_s=found["slot_s"],
+        issues={zone: issues_of(plain) for zone, plain in found["issues"].items()},
     )
 
 
@@ -85,9 +99,8 @@ def replay_text(found: Json) -> str:
     rows = [[Cell(text) for text in _row(one, reference)] for one in found["columns"]]
     told = (
         f"{found['compared']} of {found['jobs']} jobs, {found['start'][:16]} to {found['end'][:16]} UTC, at"
-        " planned power."
-        " Replays know the intensity in advance, so compare them with each other."
-    )
+        f" planned power. {FORESIGHT[found['forecast']]}"
+    ).format(zones=", ".join(found["issued_zones"]))
     return f"{table(heads, rows)}\n{told}"
 
 

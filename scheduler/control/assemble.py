@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 
 import structlog
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from lowtide.connectors.cluster.local_ray import LocalRay
 from lowtide.connectors.cluster.ray_jobs import RayJobs
@@ -34,7 +34,7 @@ from lowtide.scheduler.model.lifecycle import LIVE_ATTEMPT_STATES
 from lowtide.scheduler.model.plan import Plan
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.settings import Settings, SiteSettings
-from lowtide.scheduler.store import accounts, issues
+from lowtide.scheduler.store import accounts, issues, sites
 from lowtide.scheduler.store import tables as t
 from lowtide.scheduler.store.database import Database
 
@@ -154,19 +154,7 @@ class Daemon:
     def _settle_store(self) -> None:
         """Tell the store what the sites are now; the clock never starts before what is written down."""
         with self.database.write() as connection:
-            for runtime in self.sites.values():
-                site = runtime.site
-                values = {
-                    "zone": site.zone,
-                    "gpus": site.gpus,
-                    "cpus": site.cpus,
-                    "jurisdiction": site.jurisdiction,
-                }
-                known = connection.execute(select(t.site.c.name).where(t.site.c.name == site.name)).first()
-                if known:
-                    connection.execute(t.site.update().where(t.site.c.name == site.name).values(**values))
-                else:
-                    connection.execute(insert(t.site).values(name=site.name, **values))
+            sites.declare(connection, [runtime.site for runtime in self.sites.values()])
             latest = connection.execute(select(func.max(t.event.c.at))).scalar()
         if latest is not None:
             self.clock.at_least(latest)

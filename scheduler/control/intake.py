@@ -15,6 +15,7 @@ from lowtide.connectors.cluster.package import MIB, working_dir_package
 from lowtide.scheduler.control.lookup import Lookup, Parts
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import explain
+from lowtide.scheduler.decide.insight import insight
 from lowtide.scheduler.model.dependency import After
 from lowtide.scheduler.model.errors import BadInput, Conflict, Infeasible
 from lowtide.scheduler.model.job import JobId, JobSpec, spec_from_json, spec_to_json
@@ -161,9 +162,10 @@ class Intake(Lookup):
         urgency = spec.urgency or queue.urgency
         view = self._observer.imagined(spec, snapshot.now, snapshot.sites, urgency, waits_for)
         every = tuple(sorted((*snapshot.jobs, view), key=lambda v: v.job_id))
-        plan = await asyncio.to_thread(decide, replace(snapshot, jobs=every))
+        wider = replace(snapshot, jobs=every)
+        plan = await asyncio.to_thread(decide, wider)
         decision = next(d for d in plan.decisions if d.job_id == view.job_id)
-        return explain(decision, plan)
+        return explain(decision, plan, insight=await asyncio.to_thread(insight, wider, plan, view.job_id))
 
     async def _snapshot(self) -> Snapshot:
         now = self._clock.now()

@@ -1,5 +1,6 @@
 """Jobs, decisions and receipts as the API shows them."""
 
+import asyncio
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping
@@ -14,7 +15,11 @@ from lowtide.scheduler.control.policy_sets import PolicySets
 from lowtide.scheduler.control.shadowing import Shadow
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
-from lowtide.scheduler.decide.explain import explain
+from lowtide.scheduler.decide.explain import NOTHING, explain
+from lowtide.scheduler.decide.insight import insight
+from lowtide.scheduler.model.bind import Insight
+from lowtide.scheduler.model.job import JobId
+from lowtide.scheduler.model.plan import Plan
 from lowtide.scheduler.report import receipt as receipts
 from lowtide.scheduler.report.shape import Json, event_json, job_json, stamp
 from lowtide.scheduler.settings import Settings
@@ -30,6 +35,8 @@ UNDECIDED: Json = {
     "doubt_g": None,
     "latest_start_at": None,
     "would_start_now_if": [],
+    "would_suspend_if": [],
+    "binds": [],
     "candidates": [],
     "grid": [],
     "history": [],
@@ -133,11 +140,13 @@ class Lookup:
         ]
         latest = self._loop.latest.get(job_id)
         if latest is not None:
-            return explain(latest[0], latest[1], job=told, history=history)
+            found = await asyncio.to_thread(self._insight, latest[1], JobId(job_id))
+            return explain(latest[0], latest[1], insight=found, job=told, history=history)
         if not stored:
             return {**UNDECIDED, "job": told, "now": stamp(self._clock.now()), "reason": told["reason"]}
         last = stored[0]
         return {
+            **UNDECIDED,
             **last["data"],
             "job": told,
             "now": stamp(last["at"]),
@@ -145,6 +154,11 @@ class Lookup:
             "history": history,
             "reason": told["reason"],
         }
+
+    def _insight(self, plan: Plan, job_id: JobId) -> Insight:
+        """What binds a job of the newest plan; nothing where the next cycle has already looked at the world."""
+        snapshot = self._loop.latest_snapshot
+        return insight(snapshot, plan, job_id) if snapshot is not None and snapshot.now == plan.made_at else NOTHING
 
     async def receipt(self, job_id: str) -> Json:
         """What one job used, emitted and avoided."""

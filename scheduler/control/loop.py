@@ -22,9 +22,11 @@ from lowtide.scheduler.control.clock import JUMP_S, Clock
 from lowtide.scheduler.control.driver import Driver
 from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.observe import Observer
+from lowtide.scheduler.control.plan_budget import PlanBudget
 from lowtide.scheduler.control.shadowing import Shadow
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.control.writer import Writer
+from lowtide.scheduler.decide.churn import Churn, churn
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import decision_to_dict
 from lowtide.scheduler.model.errors import Conflict, StoreFailure
@@ -66,11 +68,13 @@ class Loop:
         self._background, self._shadow = background, shadow
         self._writer, self._observer, self._grid, self._driver = writer, observer, grid, driver
         self._sites, self._clock, self._settings, self._cycled = sites, clock, settings, cycled
+        self.budget = PlanBudget(settings.plan_budget_s)
         self._wake = asyncio.Event()
         self._why = "start"
         self._last: dict[str, tuple[str, str, datetime | None]] = {}
         self.latest: dict[str, tuple[JobDecision, Plan]] = {}
         self.latest_snapshot: Snapshot | None = None
+        self.latest_churn = "start", Churn()
         self._failed: set[PolicyFailure] = set()
         self._jump_told_s = JUMP_S
 
@@ -145,12 +149,19 @@ class Loop:
         snapshot, rows = await self._writer.read(
             lambda c: self._observer.snapshot(c, now=now, sites=sites, forecasts=forecasts)
         )
+        snapshot = await asyncio.to_thread(self.budget.within, snapshot)
+        asked_s = time.perf_counter()
         plan = await asyncio.to_thread(decide, snapshot)
+        self.budget.planned(snapshot, plan, time.perf_counter() - asked_s)
         self.latest_snapshot = snapshot
+        before = {job_id: decision for job_id, (decision, _) in self.latest.items()}
+        self.latest_churn = why, churn(before, plan, snapshot.slot_s)
         self._tell_failures(plan)
         elapsed_ms = (time.perf_counter() - begun) * 1000
         await self._apply(plan, rows, why, elapsed_ms)
         self._shadow.follow(snapshot, plan)
+        if self.budget.postponed:
+            self.wake("review")
         await asyncio.to_thread(self._cycled, plan, time.perf_counter() - begun)
         return plan
 

@@ -10,8 +10,9 @@ from lowtide.scheduler.control.settling import recorded
 from lowtide.scheduler.model.job import JobSpec, Urgency, spec_from_json
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import SiteView
+from lowtide.scheduler.report.issues import issues_json
 from lowtide.scheduler.report.shape import Json
-from lowtide.scheduler.store import attempts, jobs
+from lowtide.scheduler.store import attempts, issues, jobs
 
 LEAST_S = 1.0
 """A job that ran took some time, whatever two looks at it say."""
@@ -28,16 +29,20 @@ class History(Lookup):
         self._past_of = parts
 
     async def past(self, days: float) -> Json:
-        """The last days: jobs that succeeded with where and when they ran, sites, queues and intensity."""
+        """The last days: jobs that succeeded with where and when they ran, sites, queues, intensity, and forecasts.
+
+        Intensity reaches further back, as forecasts are judged by it.
+        """
         end = self._clock.now()
         start, parts = end - timedelta(days=days), self._past_of
         actuals = parts.grid.actuals()
 
         def work(connection: Connection) -> Json:
             found = recorded(connection, parts.grid.zones, actuals, end)
-            clipped = {zone: series.clip(start, end) for zone, series in found.items()}
+            clipped = {zone: series.clip(start - issues.KEPT, end) for zone, series in found.items()}
             intensity = {zone: series.to_json() for zone, series in clipped.items() if series.points}
-            return {"jobs": self._ended(connection, start), "intensity": intensity}
+            issued = {zone: self._issued(connection, zone) for zone in intensity}
+            return {"jobs": self._ended(connection, start), "intensity": intensity, "issues": issued}
 
         return {
             "start": _exact(start),
@@ -47,6 +52,12 @@ class History(Lookup):
             "queues": [queue.model_dump(mode="json") for queue in parts.policy_sets.queues],
             **await self._writer.read(work),
         }
+
+    def _issued(self, connection: Connection, zone: str) -> Json:
+        """The forecasts of a zone that are on record, as they were issued."""
+        state = self._past_of.grid.zones.get(zone)
+        series = state.forecast if state is not None else None
+        return issues_json([] if series is None else issues.known(connection, series.key))
 
     def _ended(self, connection: Connection, start: datetime) -> list[Json]:
         told: list[Json] = []

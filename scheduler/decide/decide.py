@@ -20,8 +20,10 @@ from lowtide.policies.problem import EPSILON_S, Choice, Placement, Policy, Probl
 from lowtide.policies.timeline import Timeline
 from lowtide.scheduler.decide.budget import asked_anew, is_withheld, within_budgets
 from lowtide.scheduler.decide.fairness import in_fair_order
+from lowtide.scheduler.decide.foremost import Foremost, is_any_kept
 from lowtide.scheduler.decide.keep import kept
 from lowtide.scheduler.decide.market import Market, market
+from lowtide.scheduler.decide.part import making_way, postponed
 from lowtide.scheduler.decide.precedence import in_order
 from lowtide.scheduler.decide.registry import policy_for
 from lowtide.scheduler.decide.tell import grid_data, told
@@ -110,23 +112,28 @@ def _draft(snapshot: Snapshot, find_policy: FindPolicy, terms: _Terms, *, may_as
     """The plan under these terms; ``may_ask_all`` if somebody would be late who was asked about alone."""
     here, joint = market(snapshot), _joint(snapshot, find_policy)
     decisions = kept(snapshot, here)
+    decisions |= postponed(snapshot, decisions)
     asked = [view for view in snapshot.jobs if view.job_id not in decisions]
+    foremost = Foremost(here.timeline, is_kept=is_any_kept(snapshot, decisions))
     settled, askers = triage(snapshot, here, asked, joint)
     served = in_fair_order(askers, snapshot) if terms.is_fair else askers
     is_fair = served is not askers and any(a is not b for a, b in zip(served, askers, strict=True))
     beyond, askers = within_budgets(served, snapshot, here, terms.spared)
     decisions |= settled | beyond
     failures: dict[PolicyFailure, None] = {}
-    for answer in _answers(askers, here, find_policy, joint):
+    for answer in _answers(askers, here, find_policy, joint, foremost):
         decisions[answer.asker.view.job_id], failure = _decided(answer, here, snapshot)
         if failure is not None:
             failures[failure] = None
     held = frozenset(a.view.job_id for a in askers if is_withheld(a)) if snapshot.projects else frozenset()
-    is_alone = may_ask_all and bool(joint) and snapshot.asked is not None
+    is_alone = may_ask_all and bool(joint) and snapshot.asked is not None and not snapshot.is_partial
     is_weighed = held or is_fair or is_alone or terms is not _STRICT
     late = frozenset(a.view.job_id for a in askers if is_weighed and _is_late(a, decisions))
     if is_alone and late:  # others may be able to make room
         return _draft(replace(snapshot, asked=None), find_policy, terms, may_ask_all=may_ask_all)
+    with_room = making_way(snapshot, askers, decisions)
+    if with_room is not None:
+        return _draft(with_room, find_policy, terms, may_ask_all=may_ask_all)
     ordered = tuple(decisions[view.job_id] for view in snapshot.jobs)
     plan = Plan(snapshot.now, ordered, grid_data(snapshot), tuple(failures))
     return _Draft(plan, late, held, is_fair)
@@ -151,18 +158,24 @@ def _is_late(asker: Asker, decisions: dict[str, JobDecision]) -> bool:
     return chosen is None or chosen.finish > asker.view.latest_finish_at
 
 
-def _answers(askers: list[Asker], here: Market, find_policy: FindPolicy, joint: frozenset[PolicyName]) -> list[_Answer]:
+def _answers(
+    askers: list[Asker], here: Market, find_policy: FindPolicy, joint: frozenset[PolicyName], foremost: Foremost
+) -> list[_Answer]:
     """Every asker's choice, capacity sold in order; joint policies first, as only they can make room for others."""
     problem, answers = Problem((), here.prices, here.timeline.copy(), here.inflow_gpus, here.is_brief), []
     whole, others = _parted(askers, joint)
     for name, members in whole.items():
         answers += _answered_jointly(name, members, problem, find_policy)
+    for answer in answers:
+        foremost.add(answer.asker.request, answer.choice)
     for policy, group in groupby(others, key=_policy_of):
         members = list(group)
         run = _run(problem, members)
         choices, failure = _asked(policy, run, run, find_policy)
         for asker, choice in zip(members, choices, strict=True):
-            answers.append(_Answer(asker, _sold(problem, asker.request, choice), failure))
+            sold = _sold(problem, asker.request, choice, foremost)
+            foremost.add(asker.request, sold)
+            answers.append(_Answer(asker, sold, failure))
     return answers
 
 
@@ -275,13 +288,14 @@ def _is_plan_for_running(timeline: Timeline, request: Request, choice: Choice) -
     return in_time and fits(timeline, request, placed)
 
 
-def _sold(problem: Problem, request: Request, choice: Choice) -> Choice:
-    """Sell a choice; one that breaks capacity, release or latest start gives way to the earliest start.
+def _sold(problem: Problem, request: Request, choice: Choice, foremost: Foremost | None = None) -> Choice:
+    """Sell a choice; one that breaks capacity, release, latest start or foremost work gives way to the earliest start.
 
     Policies may come from other packages, so none is trusted with these.
     """
     sound, timeline = choice, problem.timeline
-    if not _is_sound(timeline, request, choice):
+    is_sound = _is_sound(timeline, request, choice)
+    if not is_sound or not (foremost is None or foremost.allows(request, choice.chosen)):
         (sound,) = _soonest(replace(problem, requests=(request,)))
     settle(timeline, request, sound)
     return sound
@@ -300,9 +314,20 @@ def _is_sound(timeline: Timeline, request: Request, choice: Choice) -> bool:
     as_early = baseline is not None and placed.start_s <= baseline.start_s + EPSILON_S
     if not (begins and (in_time or as_early)):
         return False
-    if request.running_at is not None:  # it swaps its own capacity, checked without it when it was offered
-        return baseline is not None and placed.start_s > 0
+    if request.running_at is not None:
+        return baseline is not None and placed.start_s > 0 and _fits_instead(timeline, request, baseline, placed)
     return fits(timeline, request, placed)
+
+
+def _fits_instead(timeline: Timeline, request: Request, going_on: Placement, placed: Placement) -> bool:
+    """Whether a running job finds room elsewhere in time for what going on holds, and offers no more than that."""
+    site, held = going_on.site, ((0.0, request.work_s),)
+    if going_on.course != (request.running_at, held, ()):
+        return False
+    timeline.give_back(site, held, request.gpus, request.cpus)
+    has_room = fits(timeline, request, placed)
+    timeline.sell(site, held, request.gpus, request.cpus)
+    return has_room
 
 
 def _is_readable(placed: Placement, request: Request) -> bool:

@@ -8,14 +8,19 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from lowtide.scheduler.model.bind import Bind, Insight
 from lowtide.scheduler.model.plan import Candidate, JobDecision, Plan
 from lowtide.scheduler.model.reason import Reason
+
+NOTHING = Insight()
+"""What is known where nobody has looked."""
 
 
 def explain(
     decision: JobDecision,
     plan: Plan,
     *,
+    insight: Insight = NOTHING,
     job: dict[str, object] | None = None,
     history: Sequence[dict[str, object]] = (),
 ) -> dict[str, object]:
@@ -24,6 +29,7 @@ def explain(
     Args:
         decision: one of the plan's decisions.
         plan: gives ``now`` and the grid data.
+        insight: what binds the job, and what else would change the decision.
         job: the job as the API shows it; null for a dry run.
         history: earlier decisions about the job, newest first, each as the API shows it.
 
@@ -32,6 +38,9 @@ def explain(
         "job": job,
         "now": _time(plan.made_at),
         **decision_to_dict(decision),
+        "would_start_now_if": [*decision.would_start_now_if, *insight.would_start_now_if],
+        "would_suspend_if": list(insight.would_suspend_if),
+        "binds": [bind_to_dict(bind) for bind in insight.binds],
         "grid": [dict(row) for row in plan.grid],
         "history": [dict(row) for row in history],
     }
@@ -50,12 +59,17 @@ def decision_to_dict(decision: JobDecision) -> dict[str, object]:
         "latest_start_at": None if decision.latest_start_at is None else _time(decision.latest_start_at),
         "would_start_now_if": list(decision.would_start_now_if),
         "rung": decision.rung,
-        "candidates": [candidate_to_dict(candidate) for candidate in decision.candidates],
+        "candidates": [candidate_to_dict(candidate, decision.chosen) for candidate in decision.candidates],
     }
 
 
-def candidate_to_dict(candidate: Candidate) -> dict[str, object]:
-    """A candidate as a JSON-able dict."""
+def bind_to_dict(bind: Bind) -> dict[str, object]:
+    """A bind as its code, its sentence and what it costs in grams."""
+    return {"code": bind.code.value, "sentence": bind.sentence, "saving_g": bind.saving_g}
+
+
+def candidate_to_dict(candidate: Candidate, chosen: Candidate | None) -> dict[str, object]:
+    """A candidate as a JSON-able dict, with what it emits more than the chosen one, and how much later it ends."""
     segments = [
         {
             "site": s.site,
@@ -71,6 +85,8 @@ def candidate_to_dict(candidate: Candidate) -> dict[str, object]:
         "start": _time(candidate.start),
         "finish": _time(candidate.finish),
         "emissions_g": _number(candidate.emissions_g),
+        "more_g": None if chosen is None else _number(candidate.emissions_g - chosen.emissions_g),
+        "later_s": None if chosen is None else (candidate.finish - chosen.finish).total_seconds(),
         "segments": segments,
         "chosen": candidate.chosen,
         "note": candidate.note,

@@ -5,7 +5,9 @@ from datetime import timedelta
 
 from lowtide.policies.problem import EPSILON_S
 from lowtide.policies.timeline import Need, Span
+from lowtide.scheduler.decide.followed import going_on, paused, started
 from lowtide.scheduler.decide.market import Market
+from lowtide.scheduler.decide.wording import when
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, JobView, Snapshot
 from lowtide.scheduler.model.reason import Reason, ReasonCode
@@ -72,7 +74,7 @@ def _still_waiting(
     if spans[0][0] <= EPSILON_S:
         soon = here.grid.at(here.grid.first_s)
         if here.takes_now(index, *needs[0]):
-            return replace(decided, action=Action.START, next_review_at=soon)
+            return replace(started(decided), next_review_at=soon)
         return replace(decided, action=Action.WAIT, reason=making_room(*needs[0]), next_review_at=soon)
     return decided if decided.action is Action.WAIT else replace(decided, action=Action.WAIT)
 
@@ -93,4 +95,5 @@ def _still_running(
     action = Action.SUSPEND if pauses else Action.KEEP
     if decided.action is action and decided.next_review_at > here.grid.now:
         return decided
-    return replace(decided, action=action, next_review_at=max(review, here.grid.now + timedelta(seconds=1)))
+    now = paused(decided, when(here.grid.at(spans[0][0]))) if pauses else going_on(decided)
+    return replace(now, next_review_at=max(review, here.grid.now + timedelta(seconds=1)))

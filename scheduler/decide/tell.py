@@ -166,12 +166,10 @@ def _candidates(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) 
     if here.is_brief:
         return () if choice.chosen is None else (_candidate(choice.chosen, "chosen", asker, choice, here, snapshot),)
     considered = [(choice.baseline, "as soon as possible" if asker.request.running_at is None else "going on")]
-    if choice.best is not None:
-        considered.append((choice.chosen, "chosen"))
-        considered.append((choice.best, "least carbon, but the gain is within its doubt"))
-        considered += [(other, f"cheapest at {snapshot.sites[other.site].site.name}") for other in choice.others]
-        latest = (choice.latest, "latest start")
-        considered = [*considered[: MOST_CANDIDATES - 1], latest]
+    considered.append((choice.chosen, "chosen"))
+    considered.append((choice.best, "least carbon, but the gain is within its doubt"))
+    considered += [(other, f"cheapest at {snapshot.sites[other.site].site.name}") for other in choice.others]
+    considered = [*considered[: MOST_CANDIDATES - 1], (choice.latest, "latest start")]
     seen: set[tuple[object, ...]] = set()
     rows = []
     for placed, note in considered:

@@ -87,7 +87,7 @@ def triage(
             else _idle(view, snapshot, market)
         )
         if known is None:
-            askers.append(_asker(view, queue, snapshot, market))
+            askers.append(asker_of(view, queue, snapshot, market))
         else:
             decided[view.job_id] = known
     askers.sort(key=lambda asker: asker.order)
@@ -191,12 +191,18 @@ def _latest_start_s(view: JobView, queue: Queue, snapshot: Snapshot, lost_s: flo
     return left_s - (view.remaining_s + lost_s) * (1 + queue.deadline_margin) - queue.switch_cost_s
 
 
-def _asker(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> Asker:
+def asker_of(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> Asker:
+    """A job as it asks for capacity, whether or not it needs to."""
     latest_start_s = _latest_start_s(view, queue, snapshot)
     is_running = view.state is JobState.RUNNING
     rush = None if is_running else _rush(view, queue, latest_start_s, snapshot.slot_s)
     request = _request(view, queue, snapshot, market, latest_start_s, rush)
     return Asker(view, queue, request, rush, snapshot.now + timedelta(seconds=latest_start_s))
+
+
+def rush_of(view: JobView, queue: Queue, snapshot: Snapshot) -> ReasonCode | None:
+    """Why a waiting job may not be delayed for carbon; None when it may."""
+    return _rush(view, queue, _latest_start_s(view, queue, snapshot), snapshot.slot_s)
 
 
 def _rush(view: JobView, queue: Queue, latest_start_s: float, slot_s: float) -> ReasonCode | None:

@@ -10,6 +10,9 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 """Not strftime: its names follow the locale of the machine, and a plan must not."""
 
 
+G_PER_KG = 1000.0
+
+
 def when(moment: datetime) -> str:
     """A moment in UTC such as ``Tue 14:30 UTC``; always aware UTC."""
     return f"{DAYS[moment.weekday()]} {moment.hour:02d}:{moment.minute:02d} UTC"
@@ -18,6 +21,11 @@ def when(moment: datetime) -> str:
 def percent(part_g: float, whole_g: float) -> float:
     """A share in percent; 0 of nothing."""
     return 100.0 * part_g / whole_g if whole_g > 0 else 0.0
+
+
+def mass(grams: float) -> str:
+    """Grams of CO2 equivalent to three digits, such as ``240 g`` or ``1.2 kg``."""
+    return f"{grams / G_PER_KG:.3g} kg" if abs(grams) >= G_PER_KG else f"{grams:.3g} g"
 
 
 def break_even_g_per_kwh(prices: Prices, request: Request, choice: Choice, placed: Placement) -> float | None:

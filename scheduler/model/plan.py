@@ -114,8 +114,9 @@ class Snapshot:
 
     ``asked`` names the jobs that are to be decided anew, None for all: the others keep their placements, as long as
     those still fit. ``inflow_gpus`` is how many GPUs the work submitted of late keeps busy on average.
-    With ``is_brief`` alternatives are left out of the plan. ``projects`` are by name those that budgets or
-    fair shares tell of; empty where there is neither.
+    ``projects`` are by name those that budgets or fair shares tell of; empty where there is neither.
+    With ``is_brief`` alternatives are left out of the plan. With ``is_partial`` nobody else is decided anew, even where
+    somebody comes out late: who has no placement that fits is told so, and waits for a later plan.
     """
 
     now: datetime
@@ -128,6 +129,7 @@ class Snapshot:
     inflow_gpus: float = 0.0
     is_brief: bool = False
     projects: dict[str, ProjectView] = field(default_factory=dict)
+    is_partial: bool = False
 
 
 class Action(StrEnum):

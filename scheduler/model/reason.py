@@ -25,6 +25,7 @@ class ReasonCode(StrEnum):
     RETRY_BACKOFF = "retry_backoff"
     SUSPENDED_BY_USER = "suspended_by_user"
     NOT_REVIEWED = "not_reviewed"
+    NOT_YET_PLANNED = "not_yet_planned"
     # a job starts, or goes on, because
     CLINICAL = "clinical"
     DEADLINE = "deadline"
@@ -32,6 +33,8 @@ class ReasonCode(StrEnum):
     OVER_BUDGET = "over_budget"
     WAITED_FOR = "waited_for"
     LOW_CARBON_NOW = "low_carbon_now"
+    WINDOW_OPENS = "window_opens"
+    AS_PLANNED = "as_planned"
     MODES_CHOSEN = "modes_chosen"
     NO_GAIN = "no_gain"
     DELAY_WEIGHT = "delay_weight"
@@ -95,6 +98,7 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.RETRY_BACKOFF: "the last attempt failed through no fault of the job; tried again at {start}",
     ReasonCode.SUSPENDED_BY_USER: "suspended by {actor}; resume it with: lowtide resume {job_id}",
     ReasonCode.NOT_REVIEWED: "submitted; the first decision is due at once",
+    ReasonCode.NOT_YET_PLANNED: "the queue is too long to be planned at once; one of the next plans looks at it",
     ReasonCode.CLINICAL: "clinical work is never delayed for carbon",
     ReasonCode.DEADLINE: "must run now to end by its deadline {deadline}",
     ReasonCode.PATIENCE: "its patience ends; it runs now",
@@ -103,6 +107,10 @@ SENTENCES: dict[ReasonCode, str] = {
     ),
     ReasonCode.WAITED_FOR: "must run now: {job_id} waits for it and cannot be in time otherwise",
     ReasonCode.LOW_CARBON_NOW: "now is the best window within its patience",
+    ReasonCode.WINDOW_OPENS: (
+        "the low-carbon window that it waited for begins; it saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
+    ),
+    ReasonCode.AS_PLANNED: "the time that was planned for it has come",
     ReasonCode.MODES_CHOSEN: (
         "starts now, as wide and as hard as the grid is clean; saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
     ),

@@ -24,7 +24,7 @@ class Foreseen:
 
     def __init__(self, intensity: Mapping[str, Series], start: datetime) -> None:
         """Take measured intensity by zone; days are counted from ``start``."""
-        self._intensity, self._start = intensity, start
+        self.zones, self._intensity, self._start = tuple(intensity), intensity, start
         self._known: tuple[datetime, Told] | None = None
 
     def __call__(self, now: datetime) -> Told:

@@ -1,13 +1,13 @@
 """An installation's own past, played again under other queues, beside what happened.
 
-Jobs come when they came, need the time that they took, and find the sites as they are declared now; the grid is told by
-perfect foresight of what was measured. All columns are counted alike, planned power times measured intensity times PUE,
-so that only the schedules differ.
+Jobs come when they came, need the time that they took, and find the sites as they are declared now; the grid is told
+by forecasts as they were issued, and where there are none by perfect foresight of what was measured. All columns are
+counted alike, planned power times measured intensity times PUE, so that only the schedules differ.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -16,11 +16,11 @@ import numpy as np
 from lowtide.scheduler.ledger.emissions import bridged, grams, price
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import JobId
-from lowtide.scheduler.model.plan import JobView
+from lowtide.scheduler.model.plan import GridForecast, JobView
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.model.units import S_PER_H, kwh_from_j
-from lowtide.scheduler.simulate.foretold import Foreseen
+from lowtide.scheduler.simulate.foretold import Foreseen, Issued
 from lowtide.scheduler.simulate.world import World
 
 Stretch = tuple[str, datetime, datetime]
@@ -55,7 +55,10 @@ class PastJob:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a replay needs: jobs submitted in [start, end), sites, and measured intensity by zone."""
+    """What a replay needs: jobs submitted in [start, end), sites, and by zone measured intensity and issued forecasts.
+
+    Zones without a forecast that was known at the start are foreseen perfectly.
+    """
 
     jobs: tuple[PastJob, ...]
     sites: tuple[Site, ...]
@@ -63,6 +66,7 @@ class Past:
     start: datetime
     end: datetime
     slot_s: float
+    issues: Mapping[str, Sequence[Series]] = field(default_factory=dict)
 
 
 def usable(past: Past) -> Past:
@@ -92,8 +96,46 @@ def _unbroken(series: Series) -> Series:
     return replace(series, points=points, step_s=(points[0].end - points[0].start).total_seconds())
 
 
-def replayed(past: Past, queues: Mapping[str, Queue]) -> dict[JobId, Outcome]:
+class Told:
+    """What is told of the grid in a replay: forecasts as issued where there are any, else what was to be measured.
+
+    Attributes:
+        issued: the zones of which forecasts are told, in order.
+
+    """
+
+    def __init__(self, past: Past) -> None:
+        """Take a usable past; what was told once is kept, so replays of the same past share one."""
+        known = {zone: _comparable(past.issues.get(zone, ()), series) for zone, series in past.intensity.items()}
+        self.issued = tuple(sorted(z for z, found in known.items() if any(i.fetched_at <= past.start for i in found)))
+        of, others = {z: past.intensity[z] for z in self.issued}, set(past.intensity) - set(self.issued)
+        self._foreseen = Foreseen({z: past.intensity[z] for z in sorted(others)}, past.start)
+        self._issued = Issued(of, known, past.slot_s, is_raw=False)
+
+    def __call__(self, now: datetime) -> dict[str, GridForecast]:
+        """What is known by then, by zone."""
+        return self._foreseen(now) | self._issued(now)
+
+    @property
+    def word(self) -> str:
+        """For the report: ``issued``, ``perfect``, or ``mixed`` where it depends on the zone."""
+        if not self.issued:
+            return "perfect"
+        return "mixed" if self._foreseen.zones else "issued"
+
+
+def _comparable(issues: Sequence[Series], actual: Series) -> tuple[Series, ...]:
+    """The issues that tell what was measured: of the same signal, basis and accounting."""
+    return tuple(issue for issue in issues if replace(issue, source=actual.source).key == actual.key)
+
+
+def replayed(past: Past, queues: Mapping[str, Queue], outlook: Told | None = None) -> dict[JobId, Outcome]:
     """Play a usable past under these queues; a job whose queue is not among them runs at once.
+
+    Args:
+        past: what to play.
+        queues: by name.
+        outlook: what is told of the grid, shared by replays of one past.
 
     Raises:
         BadInput: a policy failed.
@@ -103,7 +145,7 @@ def replayed(past: Past, queues: Mapping[str, Queue]) -> dict[JobId, Outcome]:
     known = {**fallback, **queues}
     views = [_submitted(job, known[job.view.queue]) for job in past.jobs]
     run_s = {job.view.job_id: job.run_s for job in past.jobs}
-    outlook = Foreseen(past.intensity, past.start)
+    outlook = outlook or Told(past)
     world = World(views, past.sites, known, outlook, past.slot_s, until=past.end, run_s=run_s)
     try:
         courses = world.run()
@@ -124,8 +166,11 @@ def _submitted(job: PastJob, queue: Queue) -> JobView:
     return replace(view, urgency=urgency, latest_finish_at=finish)
 
 
-def side_by_side(past: Past, columns: Mapping[str, Mapping[JobId, Outcome]]) -> dict[str, object]:
-    """Figures of each column over the jobs that ended, and can be priced, in all of them."""
+def side_by_side(
+    past: Past, columns: Mapping[str, Mapping[JobId, Outcome]], outlook: Told | None = None
+) -> dict[str, object]:
+    """Figures of each column over the jobs that ended, and can be priced, in all of them; and what they were told."""
+    outlook = outlook or Told(past)
     sites = {site.name: site for site in past.sites}
     emitted = {
         name: {job.view.job_id: _grams(job, outcomes[job.view.job_id], past, sites) for job in past.jobs}
@@ -135,7 +180,8 @@ def side_by_side(past: Past, columns: Mapping[str, Mapping[JobId, Outcome]]) -> 
     return {
         "jobs": len(past.jobs),
         "compared": len(same),
-        "forecast": "perfect",
+        "forecast": outlook.word,
+        "issued_zones": list(outlook.issued),
         "columns": [_column(name, same, outcomes, emitted[name]) for name, outcomes in columns.items()],
     }
 

@@ -106,6 +106,7 @@ def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[fl
         "longest_miss_h": max((late_s for _, late_s in lateness_s if late_s > LATE_S), default=0.0) / S_PER_H,
         "peak_gpus": max((gpus for _, gpus in running), default=0),
         "suspensions": sum(course.suspensions for course in courses.values()),
+        "churn": sum(course.moves for course in courses.values()) / len(courses) if courses else None,
         "lost_work_s": math.fsum(course.lost_s for course in courses.values()),
         **_against_bound(play, [job for job, _ in ended], emitted, baseline),
         "forecast": "perfect" if play.issued is None else "issued",

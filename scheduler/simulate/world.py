@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from lowtide.scheduler.decide.churn import has_moved
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.model.data import Transfer
 from lowtide.scheduler.model.inflow import Inflow
@@ -43,8 +44,9 @@ Outlook = Callable[[datetime], dict[str, GridForecast]]
 class Course:
     """What happened to one job: ``view`` as it was submitted, and ``rest_s``, the run time that it truly needs still.
 
-    What the scheduler believes of the rest is in its view of the job alone. ``blocked_s`` is for how long it could not
-    begin after its submission because of jobs that it waited for, ``brought`` what data was brought, and when.
+    What the scheduler believes of the rest is in its view of the job alone. ``moves`` counts how often the start that
+    was promised to it was moved, ``blocked_s`` is for how long it could not begin after its submission because of jobs
+    that it waited for, ``brought`` what data was brought, and when.
     """
 
     view: JobView
@@ -52,6 +54,7 @@ class Course:
     stretches: list[tuple[str, datetime, datetime]] = field(default_factory=list)
     finished_at: datetime | None = None
     suspensions: int = 0
+    moves: int = 0
     lost_s: float = 0.0
     blocked_s: float = 0.0
     brought: list[tuple[datetime, Transfer]] = field(default_factory=list)
@@ -217,6 +220,8 @@ class World:
     def _follow(self, plan: Plan) -> None:
         new = [decision for decision in plan.decisions if self._open[decision.job_id].decided is not decision]
         for decision in new:
+            before = self._open[decision.job_id].decided
+            self.courses[decision.job_id].moves += has_moved(before, decision, self.now, self._slot_s) is True
             promised = None if decision.chosen is None else decision.chosen.start
             view = replace(self._open[decision.job_id], decided=decision, pinned_start_at=promised)
             self._open[decision.job_id] = view

@@ -88,6 +88,7 @@ def test_a_head_that_is_not_there_is_unreachable() -> None:
         with pytest.raises(ClusterFailure) as caught:
             await cluster.health()
         assert caught.value.kind == Kind.UNREACHABLE
+        assert caught.value.message.count(head.url) == 1, "the sentence names the cluster once"
         await cluster.close()
 
     asyncio.run(story())

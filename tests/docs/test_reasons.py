@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+from lowtide.scheduler.model import bind
 from lowtide.scheduler.model.reason import SENTENCES, ReasonCode
 
 INTRODUCTION = """\
@@ -16,9 +17,25 @@ is what people read, with the facts of the case in place of `…`.
 """
 
 
+BINDS = """
+## What binds
+
+What keeps a job from a greener placement, as `lowtide explain` and `lowtide plan` tell it (`binds` in JSON, the
+greatest loss first): each bound is taken away in turn, and what the job could then have is set against its plan.
+
+| code | sentence |
+|---|---|
+"""
+
+
 def page() -> str:
-    rows = [f"| `{code.value}` | {re.sub(r'{[^}]*}', '…', SENTENCES[code])} |" for code in ReasonCode]
-    return INTRODUCTION + "\n".join(rows) + "\n"
+    reasons = [row(code.value, SENTENCES[code]) for code in ReasonCode]
+    binds = [row(code.value, bind.SENTENCES[code]) for code in bind.BindCode]
+    return INTRODUCTION + "\n".join(reasons) + "\n" + BINDS + "\n".join(binds) + "\n"
+
+
+def row(code: str, sentence: str) -> str:
+    return f"| `{code}` | {re.sub(r'{[^}]*}', '…', sentence)} |"
 
 
 def test_the_page_lists_every_reason_with_its_sentence(golden: Callable[[str, str], None]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from lowtide.scheduler.control.assemble import Daemon
 from lowtide.scheduler.control.settling import store_series
 from lowtide.scheduler.model.errors import BadInput, Conflict, NotFound
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
+from lowtide.scheduler.report.issues import issues_of
+from lowtide.scheduler.store import issues
 from tests.whole import CLINICAL, a_cluster, a_daemon, await_state, eventually, submit
 
 QUEUES = [{"name": "research", "policy": "lowest_window"}, CLINICAL]
@@ -161,11 +164,17 @@ def test_the_past_of_a_daemon_with_grid_data_can_be_played(tmp_path: Path) -> No
             meaning = (Signal.AVERAGE, Basis.DIRECT, Accounting.CONSUMPTION)
             series = Series("test", "GB", "GB", points, 1800.0, *meaning, fetched_at=now)
             await daemon.writer.run(lambda c: store_series(c, series, now))
+            before = now - timedelta(days=2)
+            issued = replace(series, fetched_at=before, issued_at=before)
+            await daemon.writer.run(lambda c: issues.keep(c, issued, before))
+            daemon.grid.zones["GB"].forecast = issued
             told = json.loads(json.dumps(await daemon.service.past(1)))
             told["end"] = told["intensity"]["GB"]["points"][-1][1]  # a second that the job takes is not over yet
             found = replay(told, SET, "trial")
             grams = {one["name"]: one["emissions_g"] for one in found["columns"]}
             assert found["compared"] == found["jobs"] == 1
+            assert issues_of(told["issues"]["GB"])[0].fetched_at == before
+            assert found["forecast"] == "perfect", "that forecast is of another basis than what priced the jobs"
             assert grams["set in force"] == pytest.approx(grams["trial"])
             assert grams["trial"] > 0
 

@@ -16,8 +16,6 @@ from lowtide.scheduler.simulate.world import WAITS
 from tests.small import Small, late, noted, played, starts
 
 JOINT = tuple(name for name in policy_names() if getattr(policy_for(name), "is_joint", False))
-PAUSING = ("double_threshold", "elastic", "lowest_slots", "threshold")
-"""They ask about running jobs one by one, and forget at the next plan that a pause was to make room for others."""
 ROOT = Path(__file__).resolve().parents[2]
 PLAY_ALL = """
 from lowtide.scheduler.decide.registry import policy_names
@@ -87,8 +85,7 @@ def test_inv_10_who_is_late_only_with_more_capacity_waited_for_others_and_not_fo
 def test_clinical_work_starts_as_it_would_without_carbon_and_is_never_paused(
     policy: str, jobs: tuple[Small, ...], prices: list[float], gpus: int, count: int
 ) -> None:
-    others = tuple(replace(job, may_pause=job.may_pause and policy not in PAUSING) for job in jobs[count:])
-    mixed = tuple(replace(job, urgency=Urgency.CLINICAL) for job in jobs[:count]) + others
+    mixed = tuple(replace(job, urgency=Urgency.CLINICAL) for job in jobs[:count]) + jobs[count:]
     courses, soonest = played(mixed, gpus, prices, policy), starts(played(mixed, gpus, prices, "asap"))
     for job_id, start in starts(courses).items():
         if courses[job_id].view.urgency is Urgency.CLINICAL:

@@ -19,7 +19,7 @@ KEYS = [
     *("policy", "params", "zones", "gpus", "jobs", "completed", "failed"),
     *("emissions_g", "baseline_emissions_g", "ratio", "transfer_g", "transfer_kwh", "energy_kwh"),
     *("mean_wait_h", "p95_wait_h", "max_wait_h", "patience_misses", "deadline_misses"),
-    *("longest_miss_h", "peak_gpus", "suspensions"),
+    *("longest_miss_h", "peak_gpus", "suspensions", "churn"),
     *("lost_work_s", "bound_g", "bound_ratio", "captured_fraction"),
     *("forecast", "as_issued", "seed", "clairvoyant", "estimate"),
     *("slot_s", "plan_p50_ms", "plan_p99_ms", "wall_s", "foresight_fraction"),

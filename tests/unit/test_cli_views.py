@@ -99,8 +99,34 @@ def test_of_many_candidates_now_the_chosen_and_the_best_are_shown_and_the_rest_c
 
 def test_a_plan_without_a_candidate_still_says_what_happens_and_why() -> None:
     reason = {"code": "residency", "sentence": "may only run in FR, and no site lies there; it stays queued"}
-    text = plan_view.plan_text(a_plan(None) | {"candidates": [], "saving_g": None, "reason": reason, "grid": []})
+    nothing: dict[str, Any] = {"candidates": [], "saving_g": None, "grid": [], "binds": []}
+    text = plan_view.plan_text(a_plan(None) | nothing | {"reason": reason})
     assert text == "Decision: wait. Reason: may only run in FR, and no site lies there; it stays queued."
+
+
+def test_what_binds_is_listed_in_aligned_columns() -> None:
+    title, first, second = plan_view.binds_text(a_plan(None)).splitlines()
+    assert title == "What keeps it from a greener plan:"
+    assert first.startswith("  capacity  2 GPU(s) missing at local ")
+    assert second.startswith("  patience  Wed 03:00 UTC at local would save 12 g")
+
+
+def test_alternatives_tell_what_they_emit_more_and_how_much_later_they_end() -> None:
+    rows = [line.split() for line in plan_view.candidates_text(a_plan(None)).splitlines()]
+    assert rows[1][-3:] == ["+240.4", "-17h", "now"]
+    assert rows[2][-3:] == ["-", "-", "CHOSEN"]
+    assert rows[3][-2:] == ["+21.4", "+3h"]
+
+
+def test_grams_that_nobody_knows_are_a_dash_among_the_candidates() -> None:
+    unknown = a_candidate(0, 0.0, chosen=True) | {"emissions_g": None, "more_g": None}
+    text = plan_view.candidates_text(a_plan(None) | {"candidates": [unknown] * 20, "baseline_g": None})
+    assert "None" not in text
+
+
+def test_a_running_job_says_what_would_pause_it() -> None:
+    plan = a_plan(a_job(state="running")) | {"would_start_now_if": [], "would_suspend_if": ["lowtide suspend mri-1"]}
+    assert "It would pause if\n  - lowtide suspend mri-1\n" in plan_view.explain_text(plan)
 
 
 def test_a_plan_that_starts_now_says_now() -> None:

@@ -17,9 +17,17 @@ def test_an_explanation_has_the_keys_of_the_interface() -> None:
     assert {"doubt_g", "latest_start_at", "would_start_now_if", "candidates", "grid", "history"} <= told.keys()
     assert told["now"] == "2026-03-10T12:00:00Z"
     rows = json.loads(json.dumps(told))["candidates"]
-    keys = {"site", "start", "finish", "emissions_g", "segments", "chosen", "note", "transfer_s", "transfer_g"}
-    assert keys == rows[0].keys()
+    known = {"site", "start", "finish", "emissions_g", "more_g", "later_s", "segments", "chosen", "note"}
+    assert known | {"transfer_s", "transfer_g"} == rows[0].keys()
+    assert {"binds", "would_suspend_if"} <= told.keys()
     assert [row["chosen"] for row in rows].count(True) == 1
+
+
+def test_alternatives_are_set_against_the_chosen_placement() -> None:
+    plan = decide(a_snapshot(a_job_view(hours=2), forecasts=[a_forecast(a_dip())]))
+    now, chosen = explain(plan.decisions[0], plan)["candidates"][:2]  # type: ignore[index]  # rows of JSON
+    assert (now["more_g"], now["later_s"]) == (pytest.approx(150.0), -4 * 3600.0)
+    assert (chosen["more_g"], chosen["later_s"]) == (0.0, 0.0)
 
 
 def test_unknown_grams_are_null_and_never_zero() -> None:

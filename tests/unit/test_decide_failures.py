@@ -80,11 +80,36 @@ def test_a_choice_that_makes_no_sense_gives_way_to_the_earliest_start(nonsense: 
     assert sound.reason.code is ReasonCode.CARBON_WINDOW
 
 
+def test_a_choice_of_a_policy_that_tells_nothing_else_is_listed() -> None:
+    now, later = Placement(0, ((0.0, 7200.0),), 180.0), Placement(0, ((14400.0, 21600.0),), 30.0)
+    broken, _ = decide(two_queues(), with_theirs(Answering(Choice(now, later)))).decisions
+    assert broken.chosen is not None
+    assert [(c.note, c.chosen) for c in broken.candidates] == [("as soon as possible", False), ("chosen", True)]
+
+
 def test_a_running_job_whose_policy_fails_goes_on() -> None:
     running = a_job_view(queue="broken", hours=4, running_h=2, suspendable=True)
     snapshot = a_snapshot(running, queues=(a_queue("broken", policy="theirs"),), forecasts=[DIP])
     (decision,) = decide(snapshot, with_theirs(Raising())).decisions
     assert (decision.action, decision.reason.code) == (Action.KEEP, ReasonCode.POLICY_FAILED)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        Choice(Placement(0, ((0.0, 7200.0),), 600.0), Placement(0, ((7200.0, 14400.0),), 60.0)),
+        Choice(Placement(0, ((0.0, 14400.0),), 600.0), Placement(0, ((14400.0, 21600.0),), 60.0)),
+    ],
+    ids=["a pause into hours that are taken", "going on for longer than it would"],
+)
+def test_inv_07_a_running_job_is_not_paused_for_capacity_that_is_not_there(lie: Choice) -> None:
+    running = a_job_view("job-1", queue="broken", hours=2, running_h=2, suspendable=True)
+    next_up = a_job_view("job-2", queue="sound", hours=2)
+    queues = (a_queue("broken", policy="theirs"), a_queue("sound", policy="asap"))
+    sites = [a_site_view(a_site(gpus=1), used_gpus=1, used_cpus=1)]
+    snapshot = a_snapshot(running, next_up, queues=queues, forecasts=[DIP], sites=sites)
+    kept, _ = decide(snapshot, with_theirs(Answering(lie))).decisions
+    assert kept.action is Action.KEEP
 
 
 def test_a_queue_with_a_policy_that_is_not_there_is_refused_with_its_name_and_the_known_ones() -> None:

@@ -4,8 +4,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from lowtide.scheduler.decide.decide import decide
-from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Snapshot
-from lowtide.scheduler.model.reason import ReasonCode
+from lowtide.scheduler.model.job import JobId
+from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, JobView, Segment, Snapshot
+from lowtide.scheduler.model.reason import Reason, ReasonCode
 from tests.builders import NOON, a_dip, a_forecast, a_job_view, a_site, a_site_view, a_snapshot
 
 DIP = a_forecast(a_dip())
@@ -44,6 +45,7 @@ def test_a_kept_job_starts_when_its_time_has_come() -> None:
     found = told(one_gpu(view, asked=frozenset(), now=start))["a"]
     assert found.action is Action.START
     assert found.next_review_at > start
+    assert (found.reason.code, found.reason.facts["saving_g"]) == (ReasonCode.WINDOW_OPENS, view.decided.saving_g)
 
 
 def test_a_job_whose_placement_does_not_fit_any_more_is_asked_about() -> None:
@@ -59,3 +61,40 @@ def test_a_start_that_was_missed_is_asked_about() -> None:
     found = told(one_gpu(view, asked=frozenset(), now=late))["a"]
     assert found.chosen is not None
     assert found.chosen.start >= late
+
+
+def test_a_kept_job_that_waited_for_capacity_starts_because_its_time_has_come() -> None:
+    _, view = decided(a_job_view("a", hours=20, running_h=1.0), a_job_view("b", hours=4, patience_h=30))
+    assert view.decided is not None
+    assert view.decided.reason.code is ReasonCode.CAPACITY
+    assert view.decided.chosen is not None
+    found = told(one_gpu(view, asked=frozenset(), now=view.decided.chosen.start))["b"]
+    assert (found.action, found.reason.code) == (Action.START, ReasonCode.AS_PLANNED)
+
+
+def a_running_job_with(*hours: tuple[float, float], reason: ReasonCode, action: Action) -> JobView:
+    """A running job of the earlier plan, by its stretches in hours after noon."""
+    at = [(NOON + timedelta(hours=a), NOON + timedelta(hours=b)) for a, b in hours]
+    chosen = Candidate(tuple(Segment("home", "", a, b, 1) for a, b in at), 60.0, chosen=True)
+    facts = {"start": "Tue 16:00 UTC", "saving_g": 40.0, "saving_percent": 40.0}
+    before = JobDecision(JobId("a"), action, Reason(reason, facts), NOON, (chosen,), baseline_g=100.0, saving_g=40.0)
+    return replace(a_job_view("a", hours=2, running_h=1.0, suspendable=True), decided=before)
+
+
+def test_a_planned_pause_says_that_it_waits_and_not_that_the_job_goes_on() -> None:
+    view = a_running_job_with((-1, 0), (4, 6), reason=ReasonCode.KEEP_RUNNING, action=Action.KEEP)
+    found = told(one_gpu(view, asked=frozenset()))["a"]
+    assert found.action is Action.SUSPEND
+    assert found.reason.sentence == "waits for a low-carbon window at Tue 16:00 UTC that saves about 40 g (40 %)"
+
+
+def test_a_pause_to_make_room_still_says_so() -> None:
+    view = a_running_job_with((-1, 0), (4, 6), reason=ReasonCode.GAVE_WAY, action=Action.KEEP)
+    found = told(one_gpu(view, asked=frozenset()))["a"]
+    assert (found.action, found.reason.code) == (Action.SUSPEND, ReasonCode.GAVE_WAY)
+
+
+def test_a_running_job_that_was_to_pause_and_goes_on_does_not_say_that_it_waits() -> None:
+    view = a_running_job_with((-1, 2), reason=ReasonCode.CARBON_WINDOW, action=Action.SUSPEND)
+    found = told(one_gpu(view, asked=frozenset()))["a"]
+    assert (found.action, found.reason.code) == (Action.KEEP, ReasonCode.KEEP_RUNNING)

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +14,11 @@ from lowtide.scheduler.control import lookup
 from lowtide.scheduler.control.clock import Clock
 from lowtide.scheduler.control.lookup import Lookup, Parts
 from lowtide.scheduler.control.writer import Writer
+from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.model.bind import BindCode, Insight
 from lowtide.scheduler.settings import Settings
 from tests.books import HALF_HOUR, NOON, Books, a_series
+from tests.builders import a_dip, a_forecast, a_job_view, a_queue, a_snapshot
 
 
 def a_lookup(books: Books, tmp_path: Path) -> tuple[Lookup, Writer]:
@@ -67,5 +72,18 @@ def test_a_report_goes_through_all_pages(tmp_path: Path, monkeypatch: pytest.Mon
     assert told["emissions_g"] == pytest.approx(8 * 125)
     assert (told["jobs_priced"], told["jobs_compared"], told["avoided_g"]) == (8, 8, pytest.approx(0))
     assert [r["job"]["id"] for r in asyncio.run(made.report(["mri-5", "mri-2"]))["jobs"]] == ["mri-5", "mri-2"]
+    writer.close()
+    books.database.close()
+
+
+def test_what_binds_is_told_of_the_plan_that_the_snapshot_led_to_and_of_no_other(tmp_path: Path) -> None:
+    books = Books(tmp_path)
+    made, writer = a_lookup(books, tmp_path)
+    view = a_job_view(hours=2, queue="night")
+    snapshot = a_snapshot(view, queues=[a_queue("night", policy="asap")], forecasts=[a_forecast(a_dip())])
+    plan = decide(snapshot)
+    made._loop = SimpleNamespace(latest_snapshot=snapshot)  # type: ignore[assignment]  # all that is asked of it
+    assert [bind.code for bind in made._insight(plan, view.job_id).binds] == [BindCode.POLICY]
+    assert made._insight(replace(plan, made_at=plan.made_at + HALF_HOUR), view.job_id) == Insight()
     writer.close()
     books.database.close()

@@ -156,6 +156,13 @@ def test_the_longest_miss_is_told_and_0_without_one() -> None:
     assert played(a_play(*jobs, gpus=10))["longest_miss_h"] == 0.0
 
 
+def test_churn_counts_how_often_a_promised_start_was_moved() -> None:
+    night = [300.0] * 20 + [100.0] * 4 + [250.0] * 216
+    first, urgent = TraceJob("a", 0.0, 4 * H, 1), TraceJob("b", H, 4 * H, 1, deadline_s=24.5 * H)
+    assert played(a_play(first, policy="lowest_window", values=night, gpus=1))["churn"] == 0.0
+    assert played(a_play(first, urgent, policy="lowest_window", values=night, gpus=1))["churn"] == 0.5
+
+
 def test_a_start_that_was_promised_stands_when_all_are_decided_anew() -> None:
     # Seen from the start 30 g/kWh within 3 h are worth more than 110 within 13 h; seen from hour 2, no more.
     values = [200.0] * 2 + [170.0] * 2 + [200.0] * 8 + [90.0] * 228

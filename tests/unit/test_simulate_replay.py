@@ -1,16 +1,18 @@
 """A past played again: the same jobs under other queues, counted like what happened."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from lowtide.scheduler.cli.replay_view import _past, replay
+from lowtide.scheduler.cli.replay_view import _past, replay, replay_text
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import JobId, Urgency
-from lowtide.scheduler.model.series import Series
+from lowtide.scheduler.model.series import Point, PointKind, Series, Signal
 from lowtide.scheduler.model.site import Queue
+from lowtide.scheduler.report.issues import issues_json, issues_of
 from lowtide.scheduler.settings import DEFAULT_QUEUES
 from lowtide.scheduler.simulate.replay import Past, replayed, side_by_side, usable
 from tests.fake_policies import a_past_day, a_past_job
@@ -21,7 +23,7 @@ GREEN, ASAP = Queue("research", policy="lowest_window"), Queue("research", polic
 JOB = JobId("mri-1")
 
 
-def told(*jobs: dict[str, Any], series: Series | None = None) -> dict[str, Any]:
+def told(*jobs: dict[str, Any], series: Series | None = None, issued: Sequence[Series] = ()) -> dict[str, Any]:
     return {
         "start": START.isoformat(),
         "end": (START + 24 * HOUR).isoformat(),
@@ -30,6 +32,7 @@ def told(*jobs: dict[str, Any], series: Series | None = None) -> dict[str, Any]:
         "queues": [queue.model_dump(mode="json") for queue in DEFAULT_QUEUES],
         "jobs": list(jobs) or [a_past_job()],
         "intensity": {"GB": (series or a_past_day()).to_json()},
+        "issues": {"GB": issues_json(list(issued))},
     }
 
 
@@ -110,3 +113,49 @@ def test_jobs_that_waited_for_others_do_so_in_the_replay_and_not_for_what_lies_o
     jobs = a_past_job("prep-1"), a_past_job("train-1", depends_on=["prep-1", "long-gone"])
     found = replayed(a_past(*jobs), {"research": ASAP})
     assert found[JobId("train-1")].stretches[0][1] == found[JobId("prep-1")].finished_at
+
+
+def an_issue(seen_at: datetime, *, low_from: int) -> Series:
+    """A day of 300 g/kWh, forecast to fall to 50 for six hours."""
+    half_hour = timedelta(minutes=30)
+    prices = [50.0 if low_from <= i // 2 < low_from + 6 else 300.0 for i in range(48)]
+    points = tuple(
+        Point(START + i * half_hour, START + (i + 1) * half_hour, g, PointKind.FORECAST) for i, g in enumerate(prices)
+    )
+    return replace(a_past_day(), points=points, fetched_at=seen_at, issued_at=seen_at)
+
+
+def test_issues_come_back_as_they_were() -> None:
+    issues = (an_issue(START - HOUR, low_from=6), an_issue(START, low_from=12))
+    assert issues_of(issues_json(issues)) == issues
+    assert issues_of(issues_json(())) == ()
+
+
+def test_a_replay_plans_with_the_forecasts_that_were_issued_and_not_with_what_was_to_be_measured() -> None:
+    text = "queues: {research: {policy: lowest_window, confidence: 0.5}}"
+    wrong = an_issue(START - HOUR, low_from=14)
+    found: dict[str, Any] = replay(told(issued=[wrong]), text, "trial")
+    assert (found["forecast"], found["issued_zones"]) == ("issued", ["GB"])
+    assert column(found, "trial")["emissions_g"] == pytest.approx(0.3 * 300 * 1.5)
+    assert column(found, "trial")["mean_wait_h"] == pytest.approx(13.0), "it ran where the dip was forecast"
+    assert "Replays plan with the forecasts as they were issued." in replay_text(found)
+
+
+OTHER = replace(an_issue(START - HOUR, low_from=14), signal=Signal.MARGINAL)
+IN_VAIN = [(), (an_issue(START + 9 * HOUR, low_from=14),), (OTHER,)]
+
+
+@pytest.mark.parametrize("issued", IN_VAIN, ids=["none", "none in time", "none of the same signal"])
+def test_without_forecasts_from_before_a_replay_says_that_it_knows_the_intensity(issued: tuple[Series, ...]) -> None:
+    found: dict[str, Any] = replay(told(issued=issued), "queues: {research: {policy: lowest_window}}", "trial")
+    assert column(found, "trial")["emissions_g"] == pytest.approx(0.3 * 50 * 1.5)
+    assert found["forecast"] == "perfect"
+    assert "replays know the intensity in advance" in replay_text(found)
+
+
+def test_where_only_some_zones_have_forecasts_the_others_are_named_as_known() -> None:
+    plain = told(issued=[an_issue(START - HOUR, low_from=6)])
+    plain["intensity"]["FR"] = a_past_day().to_json()
+    found: dict[str, Any] = replay(plain, "queues: {}", "trial")
+    assert found["forecast"] == "mixed"
+    assert "as they were issued in GB; of the other zones" in replay_text(found)

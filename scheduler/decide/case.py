@@ -1,0 +1,137 @@
+"""One job of a finished plan, looked at again: what the others leave it, and what it could have under other bounds."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from lowtide.policies.holding import needs
+from lowtide.policies.offer import Offer
+from lowtide.policies.pieces import cheapest_pieces, less
+from lowtide.policies.problem import Placement, Problem, Request
+from lowtide.policies.timeline import Timeline
+from lowtide.scheduler.decide.market import LIVE, Market, market
+from lowtide.scheduler.decide.triage import Asker, asker_of
+from lowtide.scheduler.decide.wording import when
+from lowtide.scheduler.model.job import JobId
+from lowtide.scheduler.model.lifecycle import JobState
+from lowtide.scheduler.model.plan import Candidate, JobDecision, JobView, Plan, Snapshot
+from lowtide.scheduler.model.site import Queue
+
+MATTERS = 0.01
+"""A placement that emits less by a smaller share than this is not worth a line."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A job with its decision, the market, and the capacity that is left when all others have theirs."""
+
+    asker: Asker
+    decision: JobDecision
+    snapshot: Snapshot
+    here: Market
+    left: Timeline
+
+    @property
+    def request(self) -> Request:
+        """What the job asks for."""
+        return self.asker.request
+
+    @cached_property
+    def chosen_g(self) -> float:
+        """What the plan has it emit, a running job by going on unless it says otherwise; NaN where it is not known."""
+        chosen, request = self.decision.chosen, self.request
+        if chosen is not None:
+            return chosen.emissions_g
+        if request.running_at is None:
+            return math.nan
+        return self.here.prices.grams(request.running_at, ((0.0, request.work_s),), request.power_w)
+
+    @cached_property
+    def empty(self) -> Timeline:
+        """What there would be without any other job."""
+        timeline = self.here.timeline.copy()
+        for i, view in enumerate(self.snapshot.sites):
+            timeline.free_gpus[i], timeline.free_cpus[i] = view.site.gpus, view.site.cpus
+        return timeline
+
+    def offer(self, timeline: Timeline, **changes: object) -> Offer:
+        """What the job could have of a timeline if its request were changed."""
+        request = replace(self.request, **changes)  # type: ignore[arg-type]  # any field of Request
+        return Offer(Problem((request,), self.here.prices, timeline), timeline, request)
+
+    def saving_g(self, placed: Placement | None) -> float | None:
+        """What a placement would emit less than the chosen one; None where that is next to nothing, or not known."""
+        chosen, groups = self.decision.chosen, self.here.prices.groups
+        site = self.request.running_at if chosen is None else self.here.index[chosen.site]
+        if placed is None or site is None or groups[placed.site] != groups[site]:
+            return None
+        saving_g = self.chosen_g - placed.cost_g
+        return saving_g if saving_g > MATTERS * self.chosen_g else None
+
+    def missing(self, placed: Placement) -> str:
+        """What of a placement the others do not leave, such as ``2 GPU(s)``; empty where it fits."""
+        (gpus, cpus), *_ = needs(self.request, placed)
+        grid, site = self.here.grid, placed.site
+        slots = [slice(grid.slot_at(a), grid.slots_until(b)) for a, b in placed.spans]
+        free = [(self.left.free_gpus[site, s], self.left.free_cpus[site, s]) for s in slots]
+        short_gpus = max((gpus - int(g.min()) for g, _ in free if g.size), default=0)
+        short_cpus = max((cpus - int(c.min()) for _, c in free if c.size), default=0)
+        parts = [f"{n} {what}(s)" for n, what in ((short_gpus, "GPU"), (short_cpus, "CPU")) if n > 0]
+        return " and ".join(parts)
+
+    def span_of(self, placed: Placement) -> dict[str, object]:
+        """Where and when a placement lies, as people read it."""
+        at = self.here.grid.at
+        site = self.snapshot.sites[placed.site].site.name
+        return {"site": site, "start": when(at(placed.start_s)), "end": when(at(placed.end_s))}
+
+
+def least(offer: Offer) -> Placement | None:
+    """The placement of least emissions that is not to go on without a pause."""
+    request = offer.request
+    if request.running_at is not None:
+        return less(cheapest_pieces(offer), cheapest_pieces(offer.going_on()))
+    return cheapest_pieces(offer) if request.suspensions_left else offer.cheapest()
+
+
+def case_of(job_id: JobId, snapshot: Snapshot, plan: Plan) -> Case | None:
+    """The case of a job; None where it is not among those that were planned, or its site is gone."""
+    view = next((one for one in snapshot.jobs if one.job_id == job_id), None)
+    decision = next((one for one in plan.decisions if one.job_id == job_id), None)
+    here = market(snapshot)
+    if view is None or decision is None or (view.site is not None and view.site not in here.index):
+        return None
+    queue = snapshot.queues.get(view.queue) or Queue(view.queue, policy="asap")
+    asker = asker_of(view, queue, snapshot, here)
+    return Case(asker, decision, snapshot, here, _left(job_id, snapshot, plan, here))
+
+
+def _left(job_id: JobId, snapshot: Snapshot, plan: Plan, here: Market) -> Timeline:
+    """Capacity less what all other jobs have by the plan."""
+    timeline, views = here.timeline.copy(), {view.job_id: view for view in snapshot.jobs}
+    for decision in plan.decisions:
+        view, chosen = views[decision.job_id], decision.chosen
+        if view.state in LIVE and (view.job_id == job_id or (chosen is not None and view.state is JobState.RUNNING)):
+            _release(view, here, timeline)
+        if view.job_id != job_id and chosen is not None and view.state not in LIVE - {JobState.RUNNING}:
+            _hold(view, chosen, here, timeline)
+    return timeline
+
+
+def _release(view: JobView, here: Market, timeline: Timeline) -> None:
+    """Give back what the market takes a live job to hold."""
+    if view.site in here.index:
+        held_s = 0.0 if view.state is JobState.SUSPENDING else view.remaining_s
+        need = view.resources
+        timeline.give_back(here.index[str(view.site)], ((0.0, held_s),), need.gpus, need.cpus)
+
+
+def _hold(view: JobView, chosen: Candidate, here: Market, timeline: Timeline) -> None:
+    """Take what a plan has a job hold from now on."""
+    now, ahead = here.grid.now, [s for s in chosen.segments if s.end > here.grid.now]
+    if not ahead or chosen.site not in here.index:
+        return
+    spans = tuple((max(0.0, (s.start - now).total_seconds()), (s.end - now).total_seconds()) for s in ahead)
+    cpus = {mode.gpus: mode.cpus for mode in view.modes}
+    need = tuple((s.gpus, cpus.get(s.gpus, view.resources.cpus)) for s in ahead)
+    timeline.sell_each(here.index[chosen.site], spans, need)

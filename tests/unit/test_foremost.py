@@ -1,0 +1,36 @@
+"""A job that would have to pause for clinical work begins only where it could as well go on beside it."""
+
+from dataclasses import replace
+
+import pytest
+
+from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.model.job import JobId, Urgency
+from lowtide.scheduler.model.plan import Action
+from tests.builders import a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
+from tests.small import Small, played, starts
+
+CLINICAL = Urgency.CLINICAL
+
+
+@pytest.mark.parametrize("policy", ["lowest_slots", "threshold", "double_threshold", "elastic"])
+def test_clinical_work_does_not_wait_for_a_pause_that_a_later_plan_forgets(policy: str) -> None:
+    first, wide = Small(4, 4, 1, may_pause=False, urgency=CLINICAL), Small(1, 1, 2, may_pause=False, urgency=CLINICAL)
+    between, pausing = Small(1, 1, 1, may_pause=False), Small(4, 6, 1)
+    found = starts(played((first, wide, between, pausing), 2, [0.0, 0.0, 50.0], policy))
+    assert found == {"job-0": 0.0, "job-1": 4.0, "job-2": 0.0, "job-3": 5.0}
+
+
+def test_neither_does_clinical_work_that_was_planned_before() -> None:
+    blocking = a_job_view("blocking", hours=1, running_h=1.0)
+    clinical = a_job_view("clinical", gpus=2, hours=1, urgency=CLINICAL)
+    pausing = a_job_view("pausing", hours=1.5, finish_in_h=4, suspendable=True)
+    prices = a_forecast([50.0] * 4 + [300.0] * 4 + [50.0] * 2 + [300.0] * 182)
+    queue = a_queue(policy="lowest_slots", switch_cost_s=0.0, min_run_s=900.0, deadline_margin=0.0)
+    sites = [a_site_view(a_site(gpus=2), used_gpus=1, used_cpus=1)]
+
+    first = a_snapshot(blocking, clinical, queues=[queue], forecasts=[prices], sites=sites)
+    promised = {one.job_id: one for one in decide(first).decisions}
+    kept = tuple(replace(view, decided=promised[view.job_id]) for view in first.jobs)
+    found = decide(replace(first, jobs=(*kept, pausing), asked=frozenset({JobId("pausing")})))
+    assert found.decisions[-1].action is Action.WAIT, "it would have to pause where the clinical job is to start"
