@@ -114,7 +114,7 @@ def test_a_job_that_no_site_may_run_is_told_where_it_could() -> None:
 def test_pauses_that_a_job_may_not_have_are_told_with_their_saving() -> None:
     comb = a_forecast([50.0 if i // 4 % 2 else 300.0 for i in range(192)])
     found = seen(a_job_view(hours=3), forecasts=[comb])
-    assert by_code(found)[BindCode.SUSPENSIONS].sentence == "pauses would save 55.2 g, but it may not be suspended"
+    assert by_code(found)[BindCode.SUSPENSIONS].sentence == "pauses would save 73.5 g, but it may not be suspended"
     able = seen(a_job_view(hours=3, suspendable=True), forecasts=[comb], queue=a_queue(policy="lowest_slots"))
     assert BindCode.SUSPENSIONS not in by_code(able)
 
