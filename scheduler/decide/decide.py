@@ -9,6 +9,7 @@ import math
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 
 from lowtide.policies.asap import Asap
@@ -19,6 +20,7 @@ from lowtide.policies.timeline import Timeline
 from lowtide.scheduler.decide.keep import kept
 from lowtide.scheduler.decide.market import Market, market
 from lowtide.scheduler.decide.registry import policy_for
+from lowtide.scheduler.decide.rows import in_rows
 from lowtide.scheduler.decide.tell import grid_data, told
 from lowtide.scheduler.decide.triage import Asker, PolicyName, triage
 from lowtide.scheduler.model.plan import JobDecision, Plan, PolicyFailure, Snapshot
@@ -51,6 +53,11 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
         decided by ``asap`` and say so, and the plan names it among its failures.
 
     """
+    return in_rows(snapshot, partial(_decide, find_policy=find_policy))
+
+
+def _decide(snapshot: Snapshot, find_policy: FindPolicy) -> Plan:
+    """One plan of a snapshot whose sites are rows of the arrays."""
     here, joint = market(snapshot), _joint(snapshot, find_policy)
     decisions = kept(snapshot, here)
     asked = [view for view in snapshot.jobs if view.job_id not in decisions]
@@ -62,7 +69,7 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
         if failure is not None:
             failures[failure] = None
     if joint and snapshot.asked is not None and any(_is_late(asker, decisions) for asker in askers):
-        return decide(replace(snapshot, asked=None), find_policy)  # others may be able to make room
+        return _decide(replace(snapshot, asked=None), find_policy)  # others may be able to make room
     ordered = tuple(decisions[view.job_id] for view in snapshot.jobs)
     return Plan(snapshot.now, ordered, grid_data(snapshot), tuple(failures))
 

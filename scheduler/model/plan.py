@@ -81,6 +81,8 @@ class JobView:
     """What the last plan said; it stands for a job that is not asked about."""
     modes: tuple[Mode, ...] = ()
     """The ways in which it can run, as declared among them; empty for a job that can only run as declared."""
+    pool: str = ""
+    """The pool that holds its live attempt, where its site has several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,23 @@ class Snapshot:
     asked: frozenset[JobId] | None = None
     inflow_gpus: float = 0.0
     is_brief: bool = False
+    rows: "tuple[Row, ...]" = ()
+    """How sites were parted; empty as it is read, and where every site is a row of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the planner's arrays where a site is not one: a pool, or what of it some jobs may use besides.
+
+    ``key`` stands in for the name of the site within one decision; ``site`` and ``pool`` are as the configuration
+    names them. ``twin_of`` is the key of the row with the same GPUs and CPUs as the site offers them by intensity;
+    this one is for clinical work, which may use all of them.
+    """
+
+    key: str
+    site: str
+    pool: str
+    twin_of: str | None = None
 
 
 class Action(StrEnum):
@@ -157,6 +176,11 @@ class Candidate:
     def site(self) -> str:
         """Where the first segment lies."""
         return self.segments[0].site
+
+    @property
+    def pool(self) -> str:
+        """In which pool of that site."""
+        return self.segments[0].pool
 
 
 @dataclass(frozen=True, slots=True)
