@@ -135,7 +135,7 @@ def _answered_jointly(
     for request in undisturbed.requests:
         if request.running_at is not None:
             held = ((0.0, request.work_s),)
-            problem.timeline.give_back(request.running_at, held, request.gpus, request.cpus)
+            problem.timeline.give_back(request.running_at, held, *request.need)
     choices, failure = _asked(name, _run(problem, members), undisturbed, find_policy)
     pairs = sorted(zip(members, choices, strict=True), key=lambda pair: pair[0].request.running_at is None)
     return [

@@ -7,6 +7,7 @@ import numpy as np
 
 from lowtide.policies.problem import EPSILON_S, FloatArray, Prices, SlotGrid
 from lowtide.policies.timeline import Timeline
+from lowtide.scheduler.decide.limits import at_once, hold_back, in_common
 from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import GridForecast, JobView, Snapshot
@@ -33,9 +34,17 @@ class Market:
     is_brief: bool
     free_now: list[list[int]]
     """[site] of GPUs and CPUs that no live attempt holds: only this can be started on."""
+    common_now: Timeline | None
+    """The same where sites have more in common than that, such as a power budget; ``free_now`` does not count then."""
 
-    def takes_now(self, site: int, gpus: int, cpus: int) -> bool:
+    def takes_now(self, site: int, gpus: int, cpus: int, power_w: float) -> bool:
         """Take what is free now; False, and nothing taken, where it is not enough."""
+        if self.common_now is not None:
+            at_once = ((0.0, 0.0),)
+            takes = self.common_now.fits(site, at_once, gpus, cpus, power_w)
+            if takes:
+                self.common_now.sell(site, at_once, gpus, cpus, power_w)
+            return takes
         free = self.free_now[site]
         if free[0] < gpus or free[1] < cpus:
             return False
@@ -52,15 +61,18 @@ def market(snapshot: Snapshot) -> Market:
     forecasts = [snapshot.forecasts.get(view.site.zone) for view in snapshot.sites]
     rungs = tuple(f.rung if f is not None else "blind" for f in forecasts)
     prices, timeline = _prices(snapshot, grid, forecasts), _timeline(snapshot, grid, index)
+    hold_back(snapshot, prices, timeline)
     free_now = np.stack((timeline.free_gpus[:, 0], timeline.free_cpus[:, 0]), axis=1).tolist()
-    return Market(grid, prices, timeline, index, rungs, _inflow(snapshot), snapshot.is_brief, free_now)
+    now = at_once(timeline)
+    return Market(grid, prices, timeline, index, rungs, _inflow(snapshot), snapshot.is_brief, free_now, now)
 
 
 def _inflow(snapshot: Snapshot) -> tuple[float, ...]:
     """What keeps how many GPUs busy at each site when work to come spreads as capacity does; never more than all."""
-    total = sum(view.site.gpus for view in snapshot.sites if view.reachable)
-    share = min(1.0, snapshot.inflow_gpus / total) if total else 0.0
-    return tuple(view.site.gpus * share if view.reachable else 0.0 for view in snapshot.sites)
+    twins = {row.key for row in snapshot.rows if row.twin_of is not None}
+    gpus = [v.site.gpus if v.reachable and v.site.name not in twins else 0 for v in snapshot.sites]
+    share = min(1.0, snapshot.inflow_gpus / sum(gpus)) if any(gpus) else 0.0
+    return tuple(count * share for count in gpus)
 
 
 def _end_s(forecast: GridForecast, snapshot: Snapshot) -> float:
@@ -151,10 +163,11 @@ def _timeline(snapshot: Snapshot, grid: SlotGrid, index: dict[str, int]) -> Time
     for job in live:
         used[index[str(job.site)]] -= (job.resources.gpus, job.resources.cpus)
     free = np.repeat((capacity - np.maximum(used, 0))[:, :, None], grid.count, axis=2)
-    timeline = Timeline(free[:, 0], free[:, 1], grid.slot_at, grid.slots_until)
+    common = in_common(snapshot, grid.count)
+    timeline = Timeline(free[:, 0], free[:, 1], grid.slot_at, grid.slots_until, common)
     for job in live:
         need = job.resources
-        timeline.sell(index[str(job.site)], ((0.0, _held_s(job)),), need.gpus, need.cpus)
+        timeline.sell(index[str(job.site)], ((0.0, _held_s(job)),), need.gpus, need.cpus, job.power_w)
     return timeline
 
 

@@ -28,7 +28,7 @@ def told(
     if action is Action.START and choice.chosen is not None:
         need = needs(asker.request, choice.chosen)[0]
         if not here.takes_now(choice.chosen.site, *need):
-            action, reason = Action.WAIT, making_room(*need)
+            action, reason = Action.WAIT, making_room(need[0], need[1])
     if failure is not None and action in {Action.START, Action.KEEP}:  # a wait is then for capacity or a time
         reason = Reason(ReasonCode.POLICY_FAILED, {"policy": failure.policy, "error": failure.error})
     baseline, placed = choice.baseline, choice.chosen

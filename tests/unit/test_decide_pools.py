@@ -8,7 +8,7 @@ import pytest
 
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.registry import policy_names
-from lowtide.scheduler.model.job import Resources
+from lowtide.scheduler.model.job import JobId, Resources
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Snapshot
 from lowtide.scheduler.model.reason import ReasonCode
@@ -95,7 +95,7 @@ def test_one_more_job_leaves_what_was_decided_about_a_pool() -> None:
     first = a_mixed_snapshot(a_job_view("a", gpus=8, hours=3), a_job_view("b", gpus=8, hours=2))
     before = decisions(first)
     jobs = [replace(view, decided=before[view.job_id]) for view in first.jobs]
-    again = decisions(replace(first, jobs=(*jobs, a_job_view("c", gpus=4)), asked=frozenset({"c"})))
+    again = decisions(replace(first, jobs=(*jobs, a_job_view("c", gpus=4)), asked=frozenset({JobId("c")})))
     assert (again["a"], again["b"]) == (before["a"], before["b"])
     assert again["c"].chosen is not None
     assert again["c"].chosen.pool == "h100"
