@@ -34,7 +34,7 @@ from lowtide.scheduler.model.lifecycle import LIVE_ATTEMPT_STATES
 from lowtide.scheduler.model.plan import Plan
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.settings import Settings, SiteSettings
-from lowtide.scheduler.store import accounts, issues
+from lowtide.scheduler.store import accounts, issues, pools
 from lowtide.scheduler.store import tables as t
 from lowtide.scheduler.store.database import Database
 
@@ -167,6 +167,7 @@ class Daemon:
                     connection.execute(t.site.update().where(t.site.c.name == site.name).values(**values))
                 else:
                     connection.execute(insert(t.site).values(name=site.name, **values))
+                pools.settle(connection, site)
             latest = connection.execute(select(func.max(t.event.c.at))).scalar()
         if latest is not None:
             self.clock.at_least(latest)

@@ -216,6 +216,7 @@ class Loop:
             connection,
             decision.job_id,
             site=chosen.site,
+            pool=chosen.pool,
             fence=secrets.token_hex(8),
             resources=self._observer.spec(decision.job_id).resources,
             at=now,

@@ -112,6 +112,7 @@ class Observer:
             held=row["held_by"] is not None,
             forced=row["forced_by"] is not None,
             site=live["site"] if live else None,
+            pool=live["pool"] if live else "",
             running_since=live["started_at"] if live else None,
             pinned_start_at=row["planned_start_at"],
             retrying=row["not_before"] is not None,

@@ -1,6 +1,8 @@
 """Sites, their pools and queues as the configuration declares them."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lowtide.scheduler.model.job import Resources, Urgency
 
@@ -67,6 +69,23 @@ class Site:
         named = (pool for pool in self.pools if pool.name == name)
         fitting = (pool for pool in self.pools if pool.gpus >= gpus and pool.cpus >= cpus)
         return next(named, None) or next(fitting, None) or self.pools[0]
+
+
+def site_from_json(plain: Mapping[str, Any]) -> Site:
+    """The site of which ``asdict`` gave the values, after a journey as JSON."""
+    values = dict(plain)
+    values["pools"] = tuple(Pool(**one) for one in values.get("pools", ()))
+    values["virtual_capacity"] = tuple(Share(**one) for one in values.get("virtual_capacity", ()))
+    return Site(**values)
+
+
+def gpus_by_pool(site: Site, held: Mapping[tuple[str, str], int]) -> Iterator[tuple[str, int, int]]:
+    """What people call each pool, its GPUs, and how many are held; of ``held`` by site and the attempts' pool."""
+    if not site.pools:
+        yield site.name, site.gpus, sum(gpus for (name, _), gpus in held.items() if name == site.name)
+    for pool in site.pools:
+        here = (g for (name, old), g in held.items() if name == site.name and site.pool_of(old, g, 0) == pool)
+        yield f"{site.name}/{pool.name}", pool.gpus, sum(here)
 
 
 @dataclass(frozen=True, slots=True)

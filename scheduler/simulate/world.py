@@ -207,6 +207,7 @@ class World:
             view,
             state=JobState.RUNNING,
             site=chosen.site,
+            pool=chosen.pool,
             running_since=self.now,
             remaining_s=view.remaining_s + again_s,
             decided=replace(decision, action=Action.KEEP, next_review_at=chosen.finish),
