@@ -18,6 +18,7 @@ from lowtide.policies.lift import settle
 from lowtide.policies.problem import EPSILON_S, Choice, Placement, Policy, Problem, Request
 from lowtide.policies.timeline import Timeline
 from lowtide.scheduler.decide.keep import kept
+from lowtide.scheduler.decide.kept_free import moved_out
 from lowtide.scheduler.decide.market import Market, market
 from lowtide.scheduler.decide.registry import policy_for
 from lowtide.scheduler.decide.rows import in_rows
@@ -104,7 +105,8 @@ def _answers(askers: list[Asker], here: Market, find_policy: FindPolicy, joint: 
         run = _run(problem, members)
         choices, failure = _asked(policy, run, run, find_policy)
         for asker, choice in zip(members, choices, strict=True):
-            answers.append(_Answer(asker, _sold(problem, asker.request, choice), failure))
+            moved = moved_out(problem, asker.request, choice, here)
+            answers.append(_Answer(asker, _sold(problem, asker.request, moved), failure))
     return answers
 
 

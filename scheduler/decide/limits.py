@@ -24,7 +24,7 @@ def in_common(snapshot: Snapshot, slots: int) -> Common | None:
     keys = [view.site.name for view in snapshot.sites]
     rows = {row.key: row for row in snapshot.rows}
     sites = [rows[key].site if key in rows else key for key in keys]
-    whole = [(rows[key].twin_of if key in rows else None) or key for key in keys]
+    whole = [(rows[key].of or key) if key in rows and rows[key].is_twin else key for key in keys]
     budgets = [view.site.power_budget_w for view in snapshot.sites]
     free_mw = [BOUNDLESS_MW if budget is None else milliwatts(budget) for budget in budgets]
     return Common(_alike(whole), _alike(sites), np.repeat(np.array(free_mw, dtype=np.int64)[:, None], slots, axis=1))
@@ -43,8 +43,8 @@ def hold_back(snapshot: Snapshot, prices: Prices, timeline: Timeline) -> None:
         return
     index = {view.site.name: i for i, view in enumerate(snapshot.sites)}
     for row in snapshot.rows:
-        if row.twin_of is not None:
-            _offer_less(snapshot, prices, timeline, common, base=index[row.twin_of], twin=index[row.key])
+        if row.of is not None and row.is_twin:
+            _offer_less(snapshot, prices, timeline, common, base=index[row.of], twin=index[row.key])
 
 
 def _offer_less(

@@ -5,6 +5,7 @@ it is. Each pool of a site with several is a row. Where a site offers less while
 a twin with all of it, for clinical work.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -14,14 +15,17 @@ from lowtide.scheduler.model.plan import JobDecision, JobView, Plan, Row, Segmen
 from lowtide.scheduler.model.site import Pool, Queue, Site
 
 TWIN = " (clinical)"
-"""Ends the key of a twin; no name of a site or pool has a space. People never read it."""
+BOOKED = " (reservation {})"
+NOT_READ = re.compile(r" \((?:clinical|reservation \d+)\)")
+"""These end the keys of rows beside a pool's own; no name of a site or pool has a space, and people never read them."""
 
 Part = tuple[Row, SiteView]
 
 
 def in_rows(snapshot: Snapshot, decide: Callable[[Snapshot], Plan]) -> Plan:
     """What ``decide`` says of a snapshot whose sites are its rows, told by site and pool."""
-    if not any(view.site.pools or view.site.virtual_capacity for view in snapshot.sites):
+    is_parted = any(view.site.pools or view.site.virtual_capacity for view in snapshot.sites)
+    if not is_parted and not any(one.has_members for one in snapshot.reservations):
         return decide(snapshot)
     parts = [part for view in snapshot.sites for part in _parts(view, snapshot)]
     rows = {row.key: row for row, _ in parts}
@@ -39,17 +43,28 @@ def in_rows(snapshot: Snapshot, decide: Callable[[Snapshot], Plan]) -> Plan:
 def _parts(view: SiteView, snapshot: Snapshot) -> Iterator[Part]:
     """The rows of one site."""
     for pool in view.site.pools:
-        yield from _with_twin(_pool(view, pool, snapshot), view.site, pool.name)
+        yield from _with_others(_pool(view, pool, snapshot), view.site, pool.name, snapshot)
     if not view.site.pools:
-        yield from _with_twin(view, view.site, "")
+        yield from _with_others(view, view.site, "", snapshot)
 
 
-def _with_twin(part: SiteView, site: Site, pool: str) -> Iterator[Part]:
+def _with_others(part: SiteView, site: Site, pool: str, snapshot: Snapshot) -> Iterator[Part]:
+    """The row of a pool, its twin, and one for what each reservation keeps of it."""
     key = _key(site.name, pool)
     yield Row(key, site.name, pool), replace(part, site=replace(part.site, name=key))
+    unused = replace(part, used_gpus=0, used_cpus=0)
     if site.virtual_capacity:
-        twin = replace(part, site=replace(part.site, name=key + TWIN), used_gpus=0, used_cpus=0)
-        yield Row(key + TWIN, site.name, pool, twin_of=key), twin
+        twin = key + TWIN
+        yield Row(twin, site.name, pool, of=key), replace(unused, site=replace(part.site, name=twin))
+    for one in snapshot.reservations:
+        if one.has_members and one.covers(site.name, pool):
+            own = key + BOOKED.format(one.number)
+            gpus, cpus = (
+                part.site.gpus if one.gpus is None else one.gpus,
+                part.site.cpus if one.cpus is None else one.cpus,
+            )
+            kept = replace(part.site, name=own, gpus=min(gpus, part.site.gpus), cpus=min(cpus, part.site.cpus))
+            yield Row(own, site.name, pool, of=key, reservation=one.number), replace(unused, site=kept)
 
 
 def _key(site: str, pool: str) -> str:
@@ -75,7 +90,7 @@ class _Jobs:
     """The jobs of a snapshot, with rows in place of sites."""
 
     def __init__(self, snapshot: Snapshot, parts: list[Part]) -> None:
-        self._queues = snapshot.queues
+        self._queues, self._reservations = snapshot.queues, snapshot.reservations
         self._sites = {view.site.name: view.site for view in snapshot.sites}
         self._parts = parts
         self._allowed: dict[tuple[object, ...], tuple[str, ...]] = {}
@@ -93,19 +108,23 @@ class _Jobs:
     def _rows_of(self, job: JobView) -> tuple[str, ...]:
         """Where it may run, in the job's order of sites; work without GPUs leaves the CPUs beside GPUs for last."""
         clinical = is_clinical(job, self._queues.get(job.queue) or Queue(job.queue))
-        known = job.allowed_sites, job.resources.gpus == 0, clinical
+        booked = frozenset(one.number for one in self._reservations if one.admits(job.project, job.queue))
+        known = job.allowed_sites, job.resources.gpus == 0, clinical, booked
         if known not in self._allowed:
-            found = [part for name in job.allowed_sites for part in self._open(name, is_clinical=clinical)]
+            found = [part for name in job.allowed_sites for part in self._open(name, booked, is_clinical=clinical)]
             if job.resources.gpus == 0:
                 found.sort(key=lambda part: part[1].site.gpus > 0)
             self._allowed[known] = tuple(row.key for row, _ in found)
         return self._allowed[known]
 
-    def _open(self, site: str, *, is_clinical: bool) -> list[Part]:
-        """A site's rows for a job: clinical work has the twins, where there are any."""
+    def _open(self, site: str, booked: frozenset[int], *, is_clinical: bool) -> list[Part]:
+        """A site's rows for a job: what is reserved for it comes first; clinical work has twins where there are any."""
         here = [part for part in self._parts if part[0].site == site]
-        has_twins = any(row.twin_of is not None for row, _ in here)
-        return [part for part in here if (part[0].twin_of is not None) is (is_clinical and has_twins)]
+        shared = [part for part in here if part[0].reservation is None]
+        has_twins = any(row.is_twin for row, _ in shared)
+        return [part for part in here if part[0].reservation in booked] + [
+            part for part in shared if part[0].is_twin is (is_clinical and has_twins)
+        ]
 
     def _parted(self, segment: Segment) -> Segment:
         site = self._sites.get(segment.site)
@@ -127,12 +146,12 @@ def _told(decision: JobDecision, rows: dict[str, Row]) -> JobDecision:
 
 
 def _plain(value: object) -> object:
-    return value.replace(TWIN, "") if isinstance(value, str) else value
+    return NOT_READ.sub("", value) if isinstance(value, str) else value
 
 
 def _renamed(decision: JobDecision, rename: Callable[[Segment], Segment]) -> JobDecision:
     candidates = tuple(
-        replace(one, segments=tuple(map(rename, one.segments)), note=one.note.replace(TWIN, ""))
+        replace(one, segments=tuple(map(rename, one.segments)), note=NOT_READ.sub("", one.note))
         for one in decision.candidates
     )
     return replace(decision, candidates=candidates)

@@ -7,6 +7,7 @@ from lowtide.policies.guard import NOISE
 from lowtide.policies.holding import needs, ways
 from lowtide.policies.problem import EPSILON_S, Choice, Placement
 from lowtide.scheduler.decide.keep import making_room
+from lowtide.scheduler.decide.kept_free import displacing, in_the_way
 from lowtide.scheduler.decide.market import Market
 from lowtide.scheduler.decide.triage import NO_REASON, SOMEONE, Asker
 from lowtide.scheduler.decide.wording import break_even_g_per_kwh, carbon_conditions, percent, run_now, when
@@ -73,7 +74,7 @@ def _verdict(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> 
     if asker.request.running_at is not None:
         return _verdict_running(asker, choice, here, snapshot)
     if placed is None:
-        return Action.WAIT, _no_capacity(asker, here, None)
+        return Action.WAIT, _no_capacity(asker, here, snapshot, None)
     if placed.start_s <= EPSILON_S:
         return Action.START, _why_now(asker, choice, here)
     baseline = choice.baseline
@@ -82,19 +83,27 @@ def _verdict(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> 
     if asker.request.release_s > EPSILON_S and placed.start_s <= asker.request.release_s + EPSILON_S:
         code = ReasonCode.RETRY_BACKOFF if asker.view.retrying else ReasonCode.BEGIN_TIME
         return Action.WAIT, Reason(code, {"start": when(here.grid.at(placed.start_s))})
-    return Action.WAIT, _no_capacity(asker, here, placed)
+    return Action.WAIT, _no_capacity(asker, here, snapshot, placed)
 
 
 def _verdict_running(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> tuple[Action, Reason]:
     placed = choice.chosen
     if placed is not None and placed is not choice.baseline and placed.start_s > EPSILON_S:
         if choice.gives_way:
-            return Action.SUSPEND, Reason(ReasonCode.GAVE_WAY, {"start": when(here.grid.at(placed.start_s))})
+            return Action.SUSPEND, _gave_way(asker, here, snapshot, when(here.grid.at(placed.start_s)))
         return Action.SUSPEND, _carbon_window(choice, placed, here)
     if choice.best is not None:
         return Action.KEEP, Reason(ReasonCode.KEEP_RUNNING)
     site = snapshot.sites[asker.request.sites[0]].site.name
     return Action.KEEP, Reason(ReasonCode.PROCESS_STARTED, {"site": site})
+
+
+def _gave_way(asker: Asker, here: Market, snapshot: Snapshot, start: str) -> Reason:
+    hold = displacing(asker.request, here) if here.holds else None
+    if hold is None:
+        return Reason(ReasonCode.GAVE_WAY, {"start": start})
+    site = snapshot.sites[asker.request.sites[0]].site.name
+    return Reason(ReasonCode.KEPT_FREE, {**hold.told(here.grid, site), "start": start})
 
 
 def _carbon_window(choice: Choice, placed: Placement, here: Market) -> Reason:
@@ -106,7 +115,7 @@ def _saving(choice: Choice) -> dict[str, object]:
     return {"saving_g": choice.saving_g, "saving_percent": percent(choice.saving_g, baseline_g)}
 
 
-def _no_capacity(asker: Asker, here: Market, placed: Placement | None) -> Reason:
+def _no_capacity(asker: Asker, here: Market, snapshot: Snapshot, placed: Placement | None) -> Reason:
     """Waits for capacity; when nothing fits within the horizon, says that it is later than that."""
     grid = here.grid
     start = (
@@ -114,6 +123,10 @@ def _no_capacity(asker: Asker, here: Market, placed: Placement | None) -> Reason
         if placed is not None
         else f"a time after {when(grid.at(float(grid.edges_s[-1])))}"
     )
+    found = in_the_way(asker.request, here)
+    if found is not None:
+        site = snapshot.sites[found[0]].site.name
+        return Reason(ReasonCode.KEPT_FREE, {**found[1].told(grid, site), "start": start})
     need = asker.view.resources
     return Reason(ReasonCode.CAPACITY, {"gpus": need.gpus, "cpus": need.cpus, "start": start})
 

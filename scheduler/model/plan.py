@@ -9,6 +9,7 @@ from lowtide.scheduler.model.job import AttemptId, JobId, Resources, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.model.reason import Reason
+from lowtide.scheduler.model.reservation import Reservation
 from lowtide.scheduler.model.site import Queue, Site
 
 
@@ -81,6 +82,7 @@ class JobView:
     """What the last plan said; it stands for a job that is not asked about."""
     modes: tuple[Mode, ...] = ()
     """The ways in which it can run, as declared among them; empty for a job that can only run as declared."""
+    project: str = ""
     pool: str = ""
     """The pool that holds its live attempt, where its site has several."""
 
@@ -113,6 +115,7 @@ class Snapshot:
     asked: frozenset[JobId] | None = None
     inflow_gpus: float = 0.0
     is_brief: bool = False
+    reservations: tuple[Reservation, ...] = ()
     rows: "tuple[Row, ...]" = ()
     """How sites were parted; empty as it is read, and where every site is a row of its own."""
 
@@ -122,14 +125,20 @@ class Row:
     """One row of the planner's arrays where a site is not one: a pool, or what of it some jobs may use besides.
 
     ``key`` stands in for the name of the site within one decision; ``site`` and ``pool`` are as the configuration
-    names them. ``twin_of`` is the key of the row with the same GPUs and CPUs as the site offers them by intensity;
-    this one is for clinical work, which may use all of them.
+    names them. ``of`` is the key of the pool's own row, None where this is it. Another is the pool's twin with all
+    that it has, for clinical work, or holds what ``reservation`` keeps of it for its members.
     """
 
     key: str
     site: str
     pool: str
-    twin_of: str | None = None
+    of: str | None = None
+    reservation: int | None = None
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether it is the same GPUs and CPUs as another row."""
+        return self.of is not None and self.reservation is None
 
 
 class Action(StrEnum):

@@ -12,6 +12,7 @@ class ReasonCode(StrEnum):
     CAPACITY = "capacity"
     MAKING_ROOM = "making_room"
     GAVE_WAY = "gave_way"
+    KEPT_FREE = "kept_free"
     BEGIN_TIME = "begin_time"
     HELD = "held"
     RESIDENCY = "residency"
@@ -65,6 +66,7 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.CAPACITY: "waits for {gpus} GPU(s) and {cpus} CPU(s); free capacity is expected at {start}",
     ReasonCode.MAKING_ROOM: "starts as soon as running work has made room: {gpus} GPU(s) and {cpus} CPU(s)",
     ReasonCode.GAVE_WAY: "suspended to make room for work that is due; it goes on at {start}",
+    ReasonCode.KEPT_FREE: "{site} is {how} from {since} until {until}; the job is planned for {start}",
     ReasonCode.BEGIN_TIME: "may not begin before {start}",
     ReasonCode.HELD: "held by {actor}; release it with: lowtide release {job_id}",
     ReasonCode.RESIDENCY: "may only run in {allowed}, and no site lies there; it stays queued",
