@@ -5,6 +5,7 @@ from lowtide.scheduler.cli import (
     grid_commands,
     job_commands,
     policy_commands,
+    reservation_commands,
     simulate_commands,
     submit_commands,
     zone_commands,
@@ -19,6 +20,7 @@ COMMAND_MODULES = (
     simulate_commands,
     daemon_commands,
     policy_commands,
+    reservation_commands,
 )
 """In the order of the help."""
 

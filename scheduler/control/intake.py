@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,14 +133,7 @@ class Intake(Lookup):
         snapshot = await self._snapshot()
         view = self._observer.imagined(spec, snapshot.now, snapshot.sites, spec.urgency or queue.urgency)
         every = tuple(sorted((*snapshot.jobs, view), key=lambda v: v.job_id))
-        wider = Snapshot(
-            now=snapshot.now,
-            jobs=every,
-            sites=snapshot.sites,
-            queues=snapshot.queues,
-            forecasts=snapshot.forecasts,
-            slot_s=snapshot.slot_s,
-        )
+        wider = replace(snapshot, jobs=every)
         plan = await asyncio.to_thread(decide, wider)
         decision = next(d for d in plan.decisions if d.job_id == view.job_id)
         return explain(decision, plan)

@@ -30,7 +30,7 @@ from lowtide.scheduler.decide.explain import decision_to_dict
 from lowtide.scheduler.model.errors import Conflict, StoreFailure
 from lowtide.scheduler.model.plan import Action, JobDecision, Plan, PolicyFailure, Snapshot
 from lowtide.scheduler.settings import Settings
-from lowtide.scheduler.store import attempts, jobs, plans
+from lowtide.scheduler.store import attempts, jobs, plans, reservations
 
 log = structlog.get_logger()
 ACTOR = "lowtide"
@@ -212,6 +212,7 @@ class Loop:
         row = jobs.get(connection, decision.job_id)
         if chosen is None or row["held_by"] is not None:
             return
+        reservations.check_open(connection, chosen.site, chosen.pool, now)
         attempts.begin(
             connection,
             decision.job_id,

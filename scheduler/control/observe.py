@@ -13,7 +13,7 @@ from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import OVERRUN_SHARE, GridForecast, JobView, SiteView, Snapshot
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.settings import QueueSettings, Settings
-from lowtide.scheduler.store import attempts, jobs
+from lowtide.scheduler.store import attempts, jobs, reservations
 
 MAX_DIRTY_STOPS = 1
 """After one stop without a checkpoint a job is no longer suspended for carbon: it would lose its work again."""
@@ -60,6 +60,7 @@ class Observer:
             forecasts=forecasts,
             slot_s=self._settings.slot_s,
             inflow_gpus=self._inflow.gpus(now) if self._inflow is not None else 0.0,
+            reservations=reservations.ahead(connection, now),
         )
         return shot, {row["id"]: row for row in rows}
 
@@ -96,6 +97,7 @@ class Observer:
         return JobView(
             job_id=JobId(row["id"]),
             queue=row["queue"],
+            project=row["project"],
             urgency=Urgency(row["urgency"]),
             state=JobState(row["state"]),
             submitted_at=row["submitted_at"],
@@ -125,6 +127,7 @@ class Observer:
         return JobView(
             job_id=JobId("(this-job)"),
             queue=spec.queue,
+            project=spec.project,
             urgency=urgency,
             state=JobState.QUEUED,
             submitted_at=now,

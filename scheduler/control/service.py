@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from sqlalchemy import Connection, RowMapping
 
+from lowtide.scheduler.control.booking import Booking
 from lowtide.scheduler.control.doctor import findings
 from lowtide.scheduler.control.gridcheck import grid_checks
 from lowtide.scheduler.control.intake import Intake
@@ -28,7 +29,7 @@ from lowtide.scheduler.report.shape import Json, stamp
 from lowtide.scheduler.store import attempts, jobs
 
 
-class Service(Intake, Intervention, Steering, History):
+class Service(Intake, Intervention, Steering, Booking, History):
     """Everything behind /v1."""
 
     def __init__(

@@ -39,3 +39,17 @@ class Reservation:
     def covers(self, site: str, pool: str) -> bool:
         """Whether it lies in this pool."""
         return self.site == site and self.pool in {"", pool}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A reservation as it is asked for; times as text, empty ones being now and until it is ended."""
+
+    site: str
+    pool: str = ""
+    start: str = ""
+    end: str = ""
+    gpus: int | None = None
+    cpus: int | None = None
+    project: str | None = None
+    queue: str | None = None
