@@ -58,7 +58,7 @@ def book(
     filled: set[str] = set()
     own = (row for row in held if not (snapshot.rows and snapshot.rows[row].is_twin))  # twins are made of them later
     for row in own:
-        for hold in held[row]:
+        for hold in sorted(held[row], key=lambda hold: hold.reservation.has_members):  # members get what drains leave
             members = [m for m in live if m[1] == row and _is_member(m[0], hold) and m[0].job_id not in filled]
             filled |= {job.job_id for job, _, _ in members}
             _book(snapshot, grid, hold, row, timeline, members)

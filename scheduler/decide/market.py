@@ -73,7 +73,7 @@ def market(snapshot: Snapshot) -> Market:
     rungs = tuple(f.rung if f is not None else "blind" for f in forecasts)
     prices, timeline = _prices(snapshot, grid, forecasts), _timeline(snapshot, grid, index)
     held, whole = holds(snapshot, grid), tuple((v.site.gpus, v.site.cpus) for v in snapshot.sites)
-    if held:
+    if snapshot.reservations:
         live = (job for job in snapshot.jobs if job.state in LIVE and job.site in index)
         book(snapshot, grid, held, timeline, [(job, index[str(job.site)], _held_s(job)) for job in live])
     hold_back(snapshot, prices, timeline)

@@ -100,7 +100,7 @@ def test_a_reserved_pool_is_for_its_project(tmp_path: Path) -> None:
     async def story() -> None:
         async with a_lab(tmp_path, a_cluster(NEVER)) as daemon:
             await daemon.service.reserve(Wish("lab", "h100", project="imaging"), **BY)
-            need = {"resources": {"gpus": 1, "gpu_model": "H100"}}
+            need: dict[str, Any] = {"resources": {"gpus": 1, "gpu_model": "H100"}}
             other, member = await submit(daemon, **need), await submit(daemon, project="imaging", **need)
             await await_state(daemon, member, "running")
             await until_why(daemon, other, "kept_free")

@@ -153,11 +153,18 @@ def test_clinical_work_has_all_of_a_site_but_what_is_reserved_for_others() -> No
     assert sum(d.action is Action.START for d in found.values()) == 2
 
 
+def test_inv_07_what_is_reserved_is_drained_with_its_pool() -> None:
+    both = [a_reservation(-1, 6, project="imaging"), a_reservation(-1, 6, number=2)]
+    assert planned(a_job_view(project="imaging"), kept=both)["job-1"].action is Action.WAIT
+
+
 def test_a_drain_at_another_site_changes_nothing() -> None:
     plain, kept = planned(a_job_view(), kept=[]), planned(a_job_view(), kept=[a_reservation(site="paris")])
     assert plain == kept
 
 
-def test_what_is_over_or_far_away_changes_nothing() -> None:
-    kept = [a_reservation(-3, -1), a_reservation(24 * 60, number=2)]
-    assert planned(a_job_view(), kept=kept) == planned(a_job_view(), kept=[])
+@pytest.mark.parametrize("project", [None, "imaging"])
+def test_what_is_over_or_far_away_changes_nothing(project: str | None) -> None:
+    kept = [a_reservation(-3, -1, project=project), a_reservation(24 * 60, number=2, project=project)]
+    jobs = [a_job_view(f"j{i}", gpus=5, project="imaging") for i in range(2)]
+    assert planned(*jobs, kept=kept) == planned(*jobs, kept=[])
