@@ -79,9 +79,10 @@ class JobList(_Shape):
 
 
 class Segment(_Shape):
-    """One stretch of execution."""
+    """One stretch of execution; ``pool`` is empty where the site has none."""
 
     site: str
+    pool: str = ""
     start: str
     end: str
     gpus: int
@@ -92,6 +93,7 @@ class Candidate(_Shape):
     """A placement that was considered."""
 
     site: str
+    pool: str = ""
     start: str
     finish: str
     emissions_g: float

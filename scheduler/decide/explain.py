@@ -59,6 +59,7 @@ def candidate_to_dict(candidate: Candidate) -> dict[str, object]:
     segments = [
         {
             "site": s.site,
+            "pool": s.pool,
             "start": _time(s.start),
             "end": _time(s.end),
             "gpus": s.gpus,
@@ -68,6 +69,7 @@ def candidate_to_dict(candidate: Candidate) -> dict[str, object]:
     ]
     return {
         "site": candidate.site,
+        "pool": candidate.pool,
         "start": _time(candidate.start),
         "finish": _time(candidate.finish),
         "emissions_g": _number(candidate.emissions_g),

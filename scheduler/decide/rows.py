@@ -139,7 +139,7 @@ def _told(decision: JobDecision, rows: dict[str, Row]) -> JobDecision:
 
     def named(segment: Segment) -> Segment:
         row = rows.get(segment.site)  # a site that has left the settings has none
-        return segment if row is None else replace(segment, site=row.site, pool=row.pool or segment.pool)
+        return segment if row is None else replace(segment, site=row.site, pool=row.pool)
 
     facts = {name: _plain(value) for name, value in decision.reason.facts.items()}
     return replace(_renamed(decision, named), reason=replace(decision.reason, facts=facts))

@@ -185,7 +185,7 @@ def _candidate(
     site = snapshot.sites[placed.site].site
     at, modes = here.grid.at, ways(asker.request, placed)
     segments = tuple(
-        Segment(site.name, site.gpu_model, at(a), at(b), way.gpus, way.power_fraction)
+        Segment(site.name, "", at(a), at(b), way.gpus, way.power_fraction)
         for (a, b), way in zip(placed.spans, modes, strict=True)
     )
     is_chosen = choice.chosen is not None and choice.chosen.course == placed.course

@@ -152,7 +152,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One stretch of execution: ``gpus`` whole GPUs at ``site`` in [start, end) at ``power_fraction``."""
+    """One stretch of execution: ``gpus`` whole GPUs at ``site`` in [start, end) at ``power_fraction``.
+
+    ``pool`` is empty where the site has no pools.
+    """
 
     site: str
     pool: str

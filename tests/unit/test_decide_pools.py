@@ -1,5 +1,6 @@
 """Sites with several pools: what runs where, and how it is told."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -7,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.decide.explain import decision_to_dict
 from lowtide.scheduler.decide.registry import policy_names
 from lowtide.scheduler.model.job import JobId, Resources
 from lowtide.scheduler.model.lifecycle import JobState
@@ -129,3 +131,11 @@ def test_a_paused_pool_job_keeps_its_pool_in_the_plan() -> None:
     assert decision.chosen is not None
     assert (decision.chosen.site, decision.chosen.pool) == ("home", "h100")
     assert decision.chosen.start >= NOON + timedelta(seconds=2 * HOUR_S)
+
+
+def test_the_pool_is_told_in_json_and_empty_where_a_site_has_none() -> None:
+    (pooled,) = decide(a_mixed_snapshot(with_model(a_job_view(), "A40"))).decisions
+    (plain,) = decide(a_snapshot(a_job_view())).decisions
+    for decision, pool in ((pooled, "a40"), (plain, "")):
+        candidate = json.loads(json.dumps(decision_to_dict(decision)))["candidates"][0]
+        assert (candidate["pool"], candidate["segments"][0]["pool"]) == (pool, pool)
