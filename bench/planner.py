@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.decide.market import market
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.plan import Plan, Snapshot
 from tests.builders import a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
@@ -23,6 +24,7 @@ JOBS, SITES, HOURS = 10_000, 10, 96
 GOALS = {JOBS: "goal < 1 s", 100_000: "goal < 15 s"}
 GPUS_PER_JOB, LEAST_GPUS, MEAN_LOAD = 0.35, 80, 0.5
 MEBI = 1024
+TIMES = 10_000
 
 
 def queue_of(jobs: int, sites: int, hours: int, policy: str) -> Snapshot:
@@ -67,6 +69,7 @@ def bench_planner(_folder: Path, row: Callable[..., None]) -> None:
         row(f"{policy}: all jobs", f"{took_s:.2f} s", GOALS[JOBS])
         more_s = _one_more(queue_of(JOBS, SITES, HOURS, policy), plan)
         row(f"{policy}: one more job", f"{more_s * 1000:.0f} ms", "goal < 5 ms")
+    _one_placement(row)
     for what, sizes in (
         ("jobs", (1000, 3000, 10_000, 30_000)),
         ("sites", (1, 3, 10, 30)),
@@ -79,6 +82,22 @@ def bench_planner(_folder: Path, row: Callable[..., None]) -> None:
         row(
             f"{policy}: 100,000 jobs", f"{took_s:.1f} s", f"{GOALS[100_000]}; peak memory {peak:,.0f} MiB, goal < 1,500"
         )
+
+
+def _one_placement(row: Callable[..., None]) -> None:
+    """Microseconds to add, resize and remove one placement, with and without a power budget at every site."""
+    for what, budget_w in (("", None), (", power budgets", 1e6)):
+        snapshot = queue_of(0, SITES, HOURS, "asap")
+        sites = tuple(replace(v, site=replace(v.site, power_budget_w=budget_w)) for v in snapshot.sites)
+        timeline, spans = market(replace(snapshot, sites=sites)).timeline, ((3600.0, 18_000.0),)
+        begun = time.perf_counter()
+        for _ in range(TIMES):
+            timeline.sell(3, spans, 2, 8, 600.0)
+            timeline.give_back(3, spans, 2, 8, 600.0)
+            timeline.sell(3, spans, 4, 16, 1200.0)
+            timeline.give_back(3, spans, 4, 16, 1200.0)
+        each_us = (time.perf_counter() - begun) / TIMES * 1e6
+        row(f"one placement added, resized, removed{what}", f"{each_us:.1f} us", "goal: microseconds")
 
 
 def _growth(what: str, sizes: tuple[int, ...], row: Callable[..., None]) -> None:

@@ -33,7 +33,7 @@ from lowtide.policies.problem import EPSILON_S, Choice, IntArray, Placement, Pro
 from lowtide.policies.timeline import Span
 from lowtide.scheduler.model.units import S_PER_H
 
-Sell = Callable[[int, tuple[Span, ...], int, int], None]
+Sell = Callable[[int, tuple[Span, ...], int, int, float], None]
 
 ROUNDS = 4
 """How often late jobs are put before others at most; each round takes as long as the first."""
@@ -110,7 +110,10 @@ def _pressure(problem: Problem) -> float:
 
     Source: the relaxation time of the M/M/1 queue.
     """
-    capacity = float(problem.timeline.free_gpus[:, -1].sum())
+    if not any(problem.inflow_gpus):
+        return 0.0
+    taken = np.array(problem.inflow_gpus) > 0  # a row that takes no inflow is no capacity, or the same once more
+    capacity = float(problem.timeline.free_gpus[taken, -1].sum())
     load = min(FULL_LOAD, sum(problem.inflow_gpus) / max(1.0, capacity))
     return ((1 - math.sqrt(FULL_LOAD)) / (1 - math.sqrt(load))) ** 2
 
@@ -207,7 +210,7 @@ class _Round:
         for request in requests:
             self._hold(request, self._timeline.sell)
             if request.running_at is not None:
-                self._undisturbed.sell(request.running_at, ((0.0, request.work_s),), request.gpus, request.cpus)
+                self._undisturbed.sell(request.running_at, ((0.0, request.work_s),), *request.need)
         first = [i for i, request in enumerate(requests) if i in due or request.running_at is not None]
         for i in sorted(first, key=lambda i: _urgency(requests[i], is_by_end=is_by_end)):
             self._take(i, self._in_need(requests[i]) if requests[i].running_at is None else self._going_on(requests[i]))
@@ -220,7 +223,7 @@ class _Round:
         is_soonest = request.is_due or not self._is_calm
         choice = among(request, self._problem.prices, self._needed, is_soonest=is_soonest)
         if choice.chosen is not None:
-            self._undisturbed.sell(choice.chosen.site, choice.chosen.spans, request.gpus, request.cpus)
+            self._undisturbed.sell(choice.chosen.site, choice.chosen.spans, *request.need)
         return choice
 
     def _needed(self, request: Request) -> Choice:
@@ -234,7 +237,7 @@ class _Round:
             return False
         if request.is_due and placed.start_s > request.release_s + EPSILON_S:
             return False
-        return self._timeline.fits(placed.site, placed.spans, request.gpus, request.cpus)
+        return self._timeline.fits(placed.site, placed.spans, *request.need)
 
     def _of_due(self, offer: Offer) -> Choice:
         if offer.request.is_due or not self._is_calm:
@@ -246,7 +249,7 @@ class _Round:
         request, placed = self._problem.requests[i], choice.chosen
         self.choices[i] = choice
         if placed is not None:
-            self._timeline.sell(placed.site, placed.spans, request.gpus, request.cpus)
+            self._timeline.sell(placed.site, placed.spans, *request.need)
         late_s = _late_s(choice, request)
         if late_s > 0:
             self.late[i] = late_s * max(1, request.gpus)
@@ -273,7 +276,7 @@ class _Round:
         self._hold(request, self._timeline.give_back)
         offer = Offer(self._problem, self._timeline, request)
         held = offer.baseline
-        if held is None or self._timeline.fits(held.site, held.spans, request.gpus, request.cpus):
+        if held is None or self._timeline.fits(held.site, held.spans, *request.need):
             return chosen_of(offer, _least_running if self._is_calm else _nothing)
         placed = _least_running(offer) or self._afterwards(offer)
         if placed is None and request.hold_s < request.work_s:
@@ -284,7 +287,7 @@ class _Round:
         """Sell, or give back, what a running job goes on to hold whatever happens."""
         if request.running_at is not None and request.hold_s > 0:
             held_s = min(request.hold_s, request.work_s)
-            sell(request.running_at, ((0.0, held_s),), request.gpus, request.cpus)
+            sell(request.running_at, ((0.0, held_s),), *request.need)
 
     def _afterwards(self, offer: Offer) -> Placement | None:
         """What is left of the least stretch, and the rest in the first window after it; None where there is none."""

@@ -20,7 +20,7 @@ def ways(request: Request, placed: Placement) -> tuple[Mode, ...]:
 
 def needs(request: Request, placed: Placement) -> tuple[Need, ...]:
     """What each span holds."""
-    return tuple((way.gpus, way.cpus) for way in ways(request, placed))
+    return tuple((way.gpus, way.cpus, way.power_w) for way in ways(request, placed))
 
 
 def sell(timeline: Timeline, request: Request, placed: Placement) -> None:
@@ -28,14 +28,14 @@ def sell(timeline: Timeline, request: Request, placed: Placement) -> None:
     if placed.modes:
         timeline.sell_each(placed.site, placed.spans, needs(request, placed))
     else:
-        timeline.sell(placed.site, placed.spans, request.gpus, request.cpus)
+        timeline.sell(placed.site, placed.spans, *request.need)
 
 
 def fits(timeline: Timeline, request: Request, placed: Placement) -> bool:
     """Whether there is room for all that a placement holds."""
     if placed.modes:
         return timeline.fits_each(placed.site, placed.spans, needs(request, placed))
-    return timeline.fits(placed.site, placed.spans, request.gpus, request.cpus)
+    return timeline.fits(placed.site, placed.spans, *request.need)
 
 
 def placed_in(

@@ -45,8 +45,8 @@ def settle(timeline: Timeline, request: Request, choice: Choice) -> None:
     if request.running_at is not None and going_on is not None:
         if placed is going_on:
             return
-        timeline.give_back(request.running_at, going_on.spans, request.gpus, request.cpus)
-        timeline.sell(request.running_at, ((0.0, 0.0),), request.gpus, request.cpus)
+        timeline.give_back(request.running_at, going_on.spans, *request.need)
+        timeline.sell(request.running_at, ((0.0, 0.0),), *request.need)
     sell(timeline, request, placed)
 
 
@@ -80,9 +80,9 @@ def _offer(problem: Problem, timeline: Timeline, request: Request) -> Offer:
     if request.running_at is None:
         return Offer(problem, timeline, request)
     held = ((0.0, request.work_s),)
-    timeline.give_back(request.running_at, held, request.gpus, request.cpus)
+    timeline.give_back(request.running_at, held, *request.need)
     offer = Offer(problem, timeline, request)
-    timeline.sell(request.running_at, held, request.gpus, request.cpus)
+    timeline.sell(request.running_at, held, *request.need)
     return offer
 
 

@@ -91,8 +91,8 @@ class Offer:
         self._release_slot = problem.grid.slot_at(request.release_s)
         self.first_column = max(self._release_slot, 0 if request.running_at is None else 1)
         self._free_gpus = timeline.free_gpus
-        self.room = timeline.has_room(request.gpus, request.cpus)
-        self.mode_room = tuple(timeline.has_room(mode.gpus, mode.cpus) for mode in request.modes)
+        self.room = timeline.has_room(*request.need)
+        self.mode_room = tuple(timeline.has_room(mode.gpus, mode.cpus, mode.power_w) for mode in request.modes)
         if len(request.sites) < len(self.room):
             closed = np.ones(len(self.room), dtype=np.bool_)
             closed[list(request.sites)] = False

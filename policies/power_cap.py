@@ -71,7 +71,7 @@ class PowerCap(BaseModel):
         high = min(grid.slots_until(end_s), low + int(taken[0]) if taken.size else grid.count)
         begin_s, until_s = grid.edges_s[low:high].copy(), grid.edges_s[low + 1 : high + 1].copy()
         begin_s[0], until_s[-1] = baseline.start_s, min(until_s[-1], end_s)
-        room = np.repeat(usable[:, None], high - low, axis=1)
+        room = usable[:, None] & np.array([room[site, low:high] for room in offer.mode_room])
         price = offer.problem.prices.price_g_per_kwh[site, low:high]
         return fill.Field(request.modes, begin_s, until_s - begin_s, price, room)
 

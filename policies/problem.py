@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lowtide.policies.timeline import Span, Timeline
+from lowtide.policies.timeline import Need, Span, Timeline
 from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.model.units import kwh_per_s
@@ -145,6 +145,11 @@ class Request:
     def declared(self) -> Mode:
         """The way that the job declares: what its work is measured in, and what its baseline runs as."""
         return Mode(self.gpus, self.cpus, 1.0, self.power_w)
+
+    @property
+    def need(self) -> Need:
+        """What it holds and draws while it runs as declared."""
+        return self.gpus, self.cpus, self.power_w
 
     @property
     def length_s(self) -> float:

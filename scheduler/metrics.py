@@ -30,6 +30,7 @@ from lowtide.scheduler.model.errors import StoreFailure
 from lowtide.scheduler.model.lifecycle import TERMINAL_JOB_STATES, JobState
 from lowtide.scheduler.model.plan import Action, Plan
 from lowtide.scheduler.model.reason import ReasonCode
+from lowtide.scheduler.model.site import gpus_by_pool
 from lowtide.scheduler.store import tables as t
 from lowtide.scheduler.store.totals import MICRO, WAIT_BUCKETS_S, Totals
 
@@ -249,12 +250,13 @@ class _Fleet(Collector):
     def _gpus(self, connection: Connection) -> Iterator[Metric]:
         gpus = GaugeMetricFamily("lowtide_gpus", "GPUs by pool and state.", labels=["pool", "state"])
         # the condition stands as in the index, or SQLite would read every attempt that ever was
-        query = select(t.attempt.c.site, func.sum(t.attempt.c.gpus)).where(text(t.LIVE))
-        used = {row[0]: row[1] for row in connection.execute(query.group_by(t.attempt.c.site))}
-        for name, runtime in self._daemon.sites.items():
-            held = used.get(name, 0)
-            gpus.add_metric([name, "allocated"], held)
-            gpus.add_metric([name, "idle"], runtime.site.gpus - held)
+        columns = t.attempt.c.site, t.attempt.c.pool
+        query = select(*columns, func.sum(t.attempt.c.gpus)).where(text(t.LIVE)).group_by(*columns)
+        held = {(site, pool): gpus for site, pool, gpus in connection.execute(query)}
+        for runtime in self._daemon.sites.values():
+            for name, whole, used in gpus_by_pool(runtime.site, held):
+                gpus.add_metric([name, "allocated"], used)
+                gpus.add_metric([name, "idle"], whole - used)
         yield gpus
 
 

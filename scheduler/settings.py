@@ -16,6 +16,7 @@ from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import Urgency, check_id
 from lowtide.scheduler.model.project import Period
 from lowtide.scheduler.model.site import Queue, Site
+from lowtide.scheduler.site_settings import PoolSettings, ShareSettings, check_pools, check_steps
 
 
 def default_data_dir() -> Path:
@@ -48,6 +49,15 @@ class SiteSettings(_Strict):
     gpus: Annotated[int, Field(ge=0, le=100_000)] = 0
     cpus: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     gpu_model: str = ""
+    pools: tuple[PoolSettings, ...] = Field(
+        (), description="in place of gpus, cpus and gpu_model where nodes differ; not if local"
+    )
+    power_budget_w: Annotated[float | None, Field(ge=0)] = Field(
+        None, description="watts that the jobs of the site may draw together, by the power they are planned with"
+    )
+    virtual_capacity: tuple[ShareSettings, ...] = Field(
+        (), description="what is offered to work that may wait, by the grid's intensity; running jobs go on"
+    )
     jurisdiction: str = Field("", description="ISO 3166 code; empty is derived from nothing and matches no residency")
     pue: Annotated[float, Field(ge=1.0, le=5.0)] = 1.0
     transfer_gbit_per_s: Annotated[float, Field(gt=0, le=100_000)] = Field(
@@ -72,6 +82,7 @@ class SiteSettings(_Strict):
     @model_validator(mode="after")
     def _check(self) -> "SiteSettings":
         check_id(self.name, "site name")
+        self._check_capacity()
         if self.address == "local":
             return self  # this machine tells which processes live: neither lease nor fence counts here
         if self.fence_s < 2 * self.lease_s:
@@ -83,17 +94,32 @@ class SiteSettings(_Strict):
         AnyHttpUrl(self.address)
         return self
 
+    def _check_capacity(self) -> None:
+        check_steps(self.name, self.virtual_capacity, self.power_budget_w)
+        check_pools(self.name, self.pools)
+        twice = sorted(self.model_fields_set & {"gpus", "cpus", "gpu_model"})
+        if self.pools and twice:
+            message = f"site {self.name}: pools are given, so {', '.join(twice)} must be left out: the pools have them"
+            raise ValueError(message)
+        if self.pools and self.address == "local":
+            message = f"site {self.name}: the private cluster is one machine; leave pools out, or give an address"
+            raise ValueError(message)
+
     def site(self) -> Site:
         """The site as the core sees it."""
+        pools = tuple(pool.pool() for pool in self.pools)
         return Site(
             name=self.name,
             zone=self.zone,
-            gpus=self.gpus,
-            cpus=self.cpus,
+            gpus=sum(pool.gpus for pool in pools) if pools else self.gpus,
+            cpus=sum(pool.cpus for pool in pools) if pools else self.cpus,
             jurisdiction=self.jurisdiction,
             gpu_model=self.gpu_model,
             pue=self.pue,
             address=self.address,
+            pools=pools,
+            power_budget_w=self.power_budget_w,
+            virtual_capacity=tuple(step.share() for step in self.virtual_capacity),
         )
 
 

@@ -18,7 +18,7 @@ from lowtide.policies.problem import (
     Request,
     SlotGrid,
 )
-from lowtide.policies.timeline import Timeline
+from lowtide.policies.timeline import Common, Rows, Timeline, milliwatts
 from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.mode import Mode
 from tests.builders import HOUR_S, NOON, SLOT_S
@@ -112,6 +112,18 @@ def requests(draw: st.DrawFn, number: int, sites: int, *, is_joint: bool) -> Req
 
 
 @st.composite
+def commons(draw: st.DrawFn, sites: int, slots: int) -> Common | None:
+    """Mostly nothing; else a power budget for all sites together, and the first two rows the same GPUs."""
+    if draw(st.sampled_from([True, True, False])):
+        return None
+    alike = min(2, sites)
+    twins: tuple[Rows, ...] = tuple(np.arange(alike) if site < alike else np.array([site]) for site in range(sites))
+    watts = draw(stretches(slots, st.sampled_from([-100.0, 0.0, 300.0, 500.0, 2000.0])))
+    free_mw = np.array([[milliwatts(w) for w in watts]] * sites)
+    return Common(twins, (np.arange(sites),) * sites, free_mw)
+
+
+@st.composite
 def problems(draw: st.DrawFn, *, is_joint: bool) -> Problem:
     """Up to a dozen requests at up to three sites; running ones hold what they run on unless the policy is joint."""
     sites, now = draw(st.integers(1, MOST_SITES)), NOON + timedelta(seconds=draw(st.sampled_from([0, 1, 450, 899])))
@@ -120,21 +132,30 @@ def problems(draw: st.DrawFn, *, is_joint: bool) -> Problem:
     asked = sorted(drawn, key=lambda request: (request.running_at is not None, request.latest_start_s))
     few = [draw(stretches(grid.count, st.integers(-1, MOST_GPUS))) for _ in range(sites)]
     cpus = [draw(stretches(grid.count, st.integers(0, MOST_CPUS))) for _ in range(sites)]
-    timeline = Timeline(np.array(few, dtype=np.int64), np.array(cpus, dtype=np.int64), grid.slot_at, grid.slots_until)
+    common = draw(commons(sites, grid.count))
+    free = np.array(few, dtype=np.int64), np.array(cpus, dtype=np.int64)
+    if common is not None:
+        for rows in free:
+            rows[common.twins[0]] = rows[0]
+    timeline = Timeline(*free, grid.slot_at, grid.slots_until, common)
     for request in asked:
         if request.running_at is not None and is_joint:  # it runs, so there is room for it besides all else
-            timeline.give_back(request.running_at, ((0.0, request.work_s),), request.gpus, request.cpus)
+            timeline.give_back(request.running_at, ((0.0, request.work_s),), *request.need)
     inflow = draw(st.sampled_from([(), (0.5,) * sites, (3.0,) * sites]))
     return Problem(tuple(asked), draw(prices_on(grid, sites)), timeline, inflow, draw(st.booleans()))
 
 
 def held(problem: Problem, request: Request, placed: Placement) -> IntArray:
-    """[site, GPUs or CPUs, slot] that a placement takes of the problem's capacity; whole slots, each once."""
-    grid, mine = problem.grid, np.zeros((len(problem.prices.groups), 2, problem.grid.count), dtype=np.int64)
+    """[site, GPUs, CPUs or mW, slot] that a placement takes of the problem's capacity; whole slots, each once."""
+    grid, mine = problem.grid, np.zeros((len(problem.prices.groups), 3, problem.grid.count), dtype=np.int64)
+    common, site = problem.timeline.common, placed.site
+    rows, kin = ([site], [site]) if common is None else (common.twins[site], common.kin[site])
     for (start_s, end_s), way in zip(placed.spans, ways(request, placed), strict=True):
         touched = slice(grid.slot_at(start_s), grid.slots_until(end_s))
-        mine[placed.site, 0, touched] = np.maximum(mine[placed.site, 0, touched], way.gpus)
-        mine[placed.site, 1, touched] = np.maximum(mine[placed.site, 1, touched], way.cpus)
+        mine[rows, 0, touched] = np.maximum(mine[rows, 0, touched], way.gpus)
+        mine[rows, 1, touched] = np.maximum(mine[rows, 1, touched], way.cpus)
+        if common is not None:
+            mine[kin, 2, touched] = np.maximum(mine[kin, 2, touched], milliwatts(way.power_w))
     return mine
 
 

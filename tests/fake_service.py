@@ -9,6 +9,7 @@ from lowtide.connectors.grid.regions import Placement, agreed
 from lowtide.scheduler.model.errors import Conflict, NotFound
 from lowtide.scheduler.model.job import JobSpec
 from tests.fake_policies import FakePolicies
+from tests.fake_reservations import FakeReservations
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 Json = dict[str, Any]
@@ -200,7 +201,7 @@ def a_receipt(job: Json) -> Json:
     }
 
 
-class FakeService(FakePolicies):
+class FakeService(FakePolicies, FakeReservations):
     """Keeps jobs by id; what was ordered is in ``orders``."""
 
     def __init__(self, *jobs: Json) -> None:
@@ -209,6 +210,7 @@ class FakeService(FakePolicies):
     def reset(self, *jobs: Json) -> None:
         """Forget everything but these jobs."""
         self.forget_policies()
+        self.forget_reservations()
         self.by_id: dict[str, Json] = {job["id"]: job for job in jobs}
         self.by_key: dict[str, tuple[JobSpec, str]] = {}
         self.specs: list[JobSpec] = []

@@ -29,6 +29,8 @@ STATUSES = {status.upper(): status for status in ClusterJobStatus if status != C
 LIST_CAP = 64 << 20
 RUNNER = "lowtide.connectors.jobside.runner"
 FENCE = "lowtide_fence"
+TRACE = 0.001
+"""So little of a node's resource that it says where to run, and never how many may."""
 ARGV = "LOWTIDE_ARGV"
 """JSON, so its dollars can be written as escapes."""
 NO_AGENT = b"No available agent"
@@ -152,6 +154,8 @@ class RayJobs:
             "entrypoint_num_cpus": submission.num_cpus or int(not submission.num_gpus),
             "entrypoint_num_gpus": submission.num_gpus,
         }
+        if submission.node_resource:
+            order["entrypoint_resources"] = {submission.node_resource: TRACE}
         if submission.memory_bytes is not None:
             order["entrypoint_memory"] = submission.memory_bytes
         return order

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from lowtide.scheduler.api import fleet, jobs, policy, problem, submission
+from lowtide.scheduler.api import fleet, jobs, policy, problem, reservations, submission
 from lowtide.scheduler.api.answer import Daemon
 from lowtide.scheduler.api.gate import Gate
 from lowtide.scheduler.api.jobspec import JobFile
@@ -41,7 +41,7 @@ def create_app(
 
     app = FastAPI(title="lowtide", version=API_VERSION, openapi_url=None, docs_url=None, redoc_url=None)
     daemon = Daemon(service=service, metrics=metrics, now=now or clock)
-    for part in (submission, jobs, fleet, policy):
+    for part in (submission, jobs, fleet, policy, reservations):
         app.include_router(part.router(daemon))
     _publish_schema(app)
     problem.install(app)

@@ -81,9 +81,10 @@ class JobList(_Shape):
 
 
 class Segment(_Shape):
-    """One stretch of execution."""
+    """One stretch of execution; ``pool`` is empty where the site has none."""
 
     site: str
+    pool: str = ""
     start: str
     end: str
     gpus: int
@@ -94,6 +95,7 @@ class Candidate(_Shape):
     """A placement that was considered; ``more_g`` and ``later_s`` set it against the chosen one."""
 
     site: str
+    pool: str = ""
     start: str
     finish: str
     emissions_g: float | None

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from lowtide.scheduler.model.job import JobSpec
+from lowtide.scheduler.model.reservation import Wish
 
 Json = dict[str, Any]
 """JSON-able; the shapes are the models in lowtide.scheduler.api.schema."""
@@ -106,6 +107,18 @@ class ServiceLike(Protocol):
 
     async def end_shadow(self, *, actor: str, why: str | None) -> Json:
         """Let nothing decide in the shadow."""
+
+    async def reservations(self) -> list[Json]:
+        """The last drains and reservations, newest first."""
+
+    async def reserve(self, wish: Wish, *, actor: str, why: str | None) -> Json:
+        """Keep capacity free; BadInput or NotFound where there is none."""
+
+    async def end_reservation(self, number: int, *, actor: str, why: str | None) -> Json:
+        """Give kept capacity back before its time."""
+
+    async def undrain(self, site: str, pool: str, *, actor: str, why: str | None) -> list[Json]:
+        """End every drain of a site or pool; Conflict where there is none."""
 
     async def past(self, days: float) -> Json:
         """What jobs did in the last days, with the grid's measured intensity, for a replay."""

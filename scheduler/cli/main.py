@@ -6,6 +6,7 @@ from lowtide.scheduler.cli import (
     grid_commands,
     job_commands,
     policy_commands,
+    reservation_commands,
     simulate_commands,
     submit_commands,
     zone_commands,
@@ -21,6 +22,7 @@ COMMAND_MODULES = (
     daemon_commands,
     policy_commands,
     budget_commands,
+    reservation_commands,
 )
 """In the order of the help."""
 

@@ -122,7 +122,7 @@ def _shown(candidates: Sequence[Json]) -> list[Json]:
 def _candidate_row(candidate: Json, reference: float | None, zone: str) -> list[Cell]:
     style = "green" if candidate["chosen"] else ""
     return [
-        Cell(candidate["site"], style),
+        Cell("/".join(part for part in (candidate["site"], candidate.get("pool")) if part), style),
         Cell(short(candidate["start"], zone), style),
         Cell(short(candidate["finish"], zone), style),
         Cell(str(len(candidate["segments"]) or 1), style),

@@ -22,7 +22,7 @@ Why = Annotated[str | None, typer.Option("--why", metavar="TEXT", help="Kept in 
 HELP = {"help_option_names": ["-h", "--help"]}
 admin = typer.Typer(
     cls=quick.Group,
-    help="For administrators: how the queues decide, and what projects may spend.",
+    help="For administrators: how the queues decide, what projects may spend, and what is kept free.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings=HELP,

@@ -10,7 +10,7 @@ from lowtide.scheduler.model.job import JobId, Resources, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import JobView
 from lowtide.scheduler.model.series import Series
-from lowtide.scheduler.model.site import Site
+from lowtide.scheduler.model.site import site_from_json
 from lowtide.scheduler.policy_set import over, parsed
 from lowtide.scheduler.report.issues import issues_of
 from lowtide.scheduler.settings import QueueSettings
@@ -55,7 +55,7 @@ def replay(found: Json, text: str, name: str) -> Json:
 def _past(found: Json) -> Past:
     return Past(
         jobs=tuple(_job(one) for one in reversed(found["jobs"])),
-        sites=tuple(Site(**one) for one in found["sites"]),
+        sites=tuple(site_from_json(one) for one in found["sites"]),
         intensity={zone: Series.from_json(plain) for zone, plain in found["intensity"].items()},
         start=_moment(found["start"]),
         end=_moment(found["end"]),

@@ -106,7 +106,10 @@ class Intake(Lookup):
             return
         need = spec.resources
         wanted = _amount(need.gpus, need.gpu_model, need.cpus)
-        offers = "; ".join(f"{s.name}: {_amount(s.gpus, s.gpu_model, s.cpus)}" for s in sites)
+        places = [(p, f"{s.name}/{p.name}") for s in sites for p in s.pools] + [
+            (s, s.name) for s in sites if not s.pools
+        ]
+        offers = "; ".join(f"{name}: {_amount(one.gpus, one.gpu_model, one.cpus)}" for one, name in places)
         raise Infeasible(f"the job needs {wanted}; no site has that ({offers}).", fix="Ask for less, or add a site.")
 
     def _check_data(self, spec: JobSpec) -> None:

@@ -40,6 +40,7 @@ def submission(
             "lowtide_fence": attempt["fence"],
         },
         grace_s=spec.grace_s,
+        node_resource=next((pool.resource for pool in site.pools if pool.name == attempt["pool"]), ""),
     )
 
 

@@ -32,7 +32,7 @@ from lowtide.scheduler.decide.explain import decision_to_dict
 from lowtide.scheduler.model.errors import Conflict, StoreFailure
 from lowtide.scheduler.model.plan import Action, JobDecision, Plan, PolicyFailure, Snapshot
 from lowtide.scheduler.settings import Settings
-from lowtide.scheduler.store import attempts, jobs, plans, transfers
+from lowtide.scheduler.store import attempts, jobs, plans, reservations, transfers
 
 log = structlog.get_logger()
 ACTOR = "lowtide"
@@ -223,10 +223,12 @@ class Loop:
         row = jobs.get(connection, decision.job_id)
         if chosen is None or row["held_by"] is not None:
             return
+        reservations.check_open(connection, chosen.site, chosen.pool, now)
         attempt_id = attempts.begin(
             connection,
             decision.job_id,
             site=chosen.site,
+            pool=chosen.pool,
             fence=secrets.token_hex(8),
             resources=self._observer.spec(decision.job_id).resources,
             at=now,

@@ -17,7 +17,7 @@ from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import OVERRUN_SHARE, GridForecast, JobView, SiteView, Snapshot
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.settings import QueueSettings, Settings
-from lowtide.scheduler.store import attempts, dependencies, jobs
+from lowtide.scheduler.store import attempts, dependencies, jobs, reservations
 from lowtide.scheduler.store import transfers as stored
 
 MAX_DIRTY_STOPS = 1
@@ -73,6 +73,7 @@ class Observer:
             slot_s=self._settings.slot_s,
             inflow_gpus=self._inflow.gpus(now) if self._inflow is not None else 0.0,
             projects=self._projects.views(connection, rows, live, now, is_shared=is_shared),
+            reservations=reservations.ahead(connection, now),
         )
         return shot, {row["id"]: row for row in rows}
 
@@ -109,6 +110,7 @@ class Observer:
         return JobView(
             job_id=JobId(row["id"]),
             queue=row["queue"],
+            project=row["project"],
             urgency=Urgency(row["urgency"]),
             state=JobState(row["state"]),
             submitted_at=row["submitted_at"],
@@ -125,11 +127,11 @@ class Observer:
             held=row["held_by"] is not None,
             forced=row["forced_by"] is not None,
             site=live["site"] if live else None,
+            pool=live["pool"] if live else "",
             running_since=live["started_at"] if live else None,
             pinned_start_at=row["planned_start_at"],
             planned_finish_at=row["planned_finish_at"],
             retrying=row["not_before"] is not None,
-            project=row["project"],
         )
 
     def _waiting(self, connection: Connection, views: tuple[JobView, ...]) -> tuple[JobView, ...]:
@@ -189,6 +191,7 @@ class Observer:
         return JobView(
             job_id=JobId("(this-job)"),
             queue=spec.queue,
+            project=spec.project,
             urgency=urgency,
             state=JobState.QUEUED,
             submitted_at=now,
@@ -200,7 +203,6 @@ class Observer:
             not_before=spec.begin_at,
             allowed_sites=allowed,
             suspendable=self._may_suspend(spec, allowed),
-            project=spec.project,
             waits_for=waits_for,
             transfers=self._lacking(spec),
         )

@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from sqlalchemy import Connection, RowMapping
 
+from lowtide.scheduler.control.booking import Booking
 from lowtide.scheduler.control.doctor import findings
 from lowtide.scheduler.control.gridcheck import grid_checks
 from lowtide.scheduler.control.intake import Intake
@@ -24,12 +25,13 @@ from lowtide.scheduler.control.steering import Steering
 from lowtide.scheduler.control.zones import coverage, regions, site_grid
 from lowtide.scheduler.model.cluster import Cluster
 from lowtide.scheduler.model.errors import NotFound
+from lowtide.scheduler.model.site import Pool, Site
 from lowtide.scheduler.report.outlook import outlook
 from lowtide.scheduler.report.shape import Json, stamp
 from lowtide.scheduler.store import attempts, jobs
 
 
-class Service(Intake, Intervention, Steering, History):
+class Service(Intake, Intervention, Steering, Booking, History):
     """Everything behind /v1."""
 
     def __init__(
@@ -101,6 +103,8 @@ class Service(Intake, Intervention, Steering, History):
             "gpu_model": site.gpu_model or None,
             "cpus": site.cpus,
             "cpus_used": sum(row["cpus"] for row in here),
+            "pools": [_pool_json(pool, here, site) for pool in site.pools],
+            "power_budget_w": site.power_budget_w,
             "pue": site.pue,
             "ray_version": runtime.ray_version or None,
             "attempts": [row["id"] for row in here],
@@ -155,3 +159,15 @@ class Service(Intake, Intervention, Steering, History):
     def request_shutdown(self, *, stop_cluster: bool) -> None:
         """End the daemon; the local cluster too where asked, else its jobs run on."""
         self._shutdown(stop_cluster)
+
+
+def _pool_json(pool: Pool, live: list[RowMapping], site: Site) -> Json:
+    here = [row for row in live if site.pool_of(row["pool"], row["gpus"], row["cpus"]) == pool]
+    return {
+        "name": pool.name,
+        "gpus": pool.gpus,
+        "gpus_used": sum(row["gpus"] for row in here),
+        "gpu_model": pool.gpu_model or None,
+        "cpus": pool.cpus,
+        "cpus_used": sum(row["cpus"] for row in here),
+    }

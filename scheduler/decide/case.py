@@ -70,7 +70,7 @@ class Case:
 
     def missing(self, placed: Placement) -> str:
         """What of a placement the others do not leave, such as ``2 GPU(s)``; empty where it fits."""
-        (gpus, cpus), *_ = needs(self.request, placed)
+        (gpus, cpus, _), *_ = needs(self.request, placed)
         grid, site = self.here.grid, placed.site
         slots = [slice(grid.slot_at(a), grid.slots_until(b)) for a, b in placed.spans]
         free = [(self.left.free_gpus[site, s], self.left.free_cpus[site, s]) for s in slots]
@@ -123,7 +123,7 @@ def _release(view: JobView, here: Market, timeline: Timeline) -> None:
     if view.site in here.index:
         held_s = 0.0 if view.state is JobState.SUSPENDING else view.remaining_s
         need = view.resources
-        timeline.give_back(here.index[str(view.site)], ((0.0, held_s),), need.gpus, need.cpus)
+        timeline.give_back(here.index[str(view.site)], ((0.0, held_s),), need.gpus, need.cpus, view.power_w)
 
 
 def _hold(view: JobView, chosen: Candidate, here: Market, timeline: Timeline) -> None:
@@ -133,5 +133,5 @@ def _hold(view: JobView, chosen: Candidate, here: Market, timeline: Timeline) ->
         return
     spans = tuple((max(0.0, (s.start - now).total_seconds()), (s.end - now).total_seconds()) for s in ahead)
     cpus = {mode.gpus: mode.cpus for mode in view.modes}
-    need = tuple((s.gpus, cpus.get(s.gpus, view.resources.cpus)) for s in ahead)
+    need = tuple((s.gpus, cpus.get(s.gpus, view.resources.cpus), view.power_w) for s in ahead)
     timeline.sell_each(here.index[chosen.site], spans, need)

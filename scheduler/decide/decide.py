@@ -22,10 +22,12 @@ from lowtide.scheduler.decide.budget import asked_anew, is_withheld, within_budg
 from lowtide.scheduler.decide.fairness import in_fair_order
 from lowtide.scheduler.decide.foremost import Foremost, is_any_kept
 from lowtide.scheduler.decide.keep import kept
+from lowtide.scheduler.decide.kept_free import moved_out
 from lowtide.scheduler.decide.market import Market, market
 from lowtide.scheduler.decide.part import making_way, postponed
 from lowtide.scheduler.decide.precedence import in_order
 from lowtide.scheduler.decide.registry import policy_for
+from lowtide.scheduler.decide.rows import in_rows
 from lowtide.scheduler.decide.tell import grid_data, told
 from lowtide.scheduler.decide.triage import Asker, PolicyName, triage
 from lowtide.scheduler.model.job import JobId
@@ -80,12 +82,13 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
         decided by ``asap`` and say so, and the plan names it among its failures.
 
     """
-    plan_once = partial(_decide, find_policy=find_policy)
-    return in_order(snapshot, plan_once, partial(plan_once, may_ask_all=False))
+    whole = partial(_decide, find_policy=find_policy)
+    beside = partial(whole, may_ask_all=False)
+    return in_order(snapshot, partial(in_rows, decide=whole), partial(in_rows, decide=beside))
 
 
 def _decide(snapshot: Snapshot, find_policy: FindPolicy, *, may_ask_all: bool = True) -> Plan:
-    """One plan in which nothing is known of jobs that wait for others but when they may begin."""
+    """One plan of a snapshot whose sites are rows of the arrays, and whose jobs may begin when they are released."""
     asked = asked_anew(snapshot)
     draft_on = partial(_draft, asked, find_policy, may_ask_all=may_ask_all)
     draft = draft_on(_STRICT)
@@ -173,7 +176,8 @@ def _answers(
         run = _run(problem, members)
         choices, failure = _asked(policy, run, run, find_policy)
         for asker, choice in zip(members, choices, strict=True):
-            sold = _sold(problem, asker.request, choice, foremost)
+            moved = moved_out(problem, asker.request, choice, here)
+            sold = _sold(problem, asker.request, moved, foremost)
             foremost.add(asker.request, sold)
             answers.append(_Answer(asker, sold, failure))
     return answers
@@ -206,7 +210,7 @@ def _answered_jointly(
     for request in undisturbed.requests:
         if request.running_at is not None:
             held = ((0.0, request.work_s),)
-            problem.timeline.give_back(request.running_at, held, request.gpus, request.cpus)
+            problem.timeline.give_back(request.running_at, held, *request.need)
     choices, failure = _asked(name, _run(problem, members), undisturbed, find_policy)
     pairs = sorted(zip(members, choices, strict=True), key=lambda pair: pair[0].request.running_at is None)
     return [
@@ -324,9 +328,9 @@ def _fits_instead(timeline: Timeline, request: Request, going_on: Placement, pla
     site, held = going_on.site, ((0.0, request.work_s),)
     if going_on.course != (request.running_at, held, ()):
         return False
-    timeline.give_back(site, held, request.gpus, request.cpus)
+    timeline.give_back(site, held, *request.need)
     has_room = fits(timeline, request, placed)
-    timeline.sell(site, held, request.gpus, request.cpus)
+    timeline.sell(site, held, *request.need)
     return has_room
 
 

@@ -73,6 +73,7 @@ def candidate_to_dict(candidate: Candidate, chosen: Candidate | None) -> dict[st
     segments = [
         {
             "site": s.site,
+            "pool": s.pool,
             "start": _time(s.start),
             "end": _time(s.end),
             "gpus": s.gpus,
@@ -82,6 +83,7 @@ def candidate_to_dict(candidate: Candidate, chosen: Candidate | None) -> dict[st
     ]
     return {
         "site": candidate.site,
+        "pool": candidate.pool,
         "start": _time(candidate.start),
         "finish": _time(candidate.finish),
         "emissions_g": _number(candidate.emissions_g),

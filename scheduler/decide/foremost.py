@@ -40,9 +40,9 @@ class Foremost:
         if request.running_at is None:
             return _fits_whole(timeline, request, placed)
         held = ((0.0, request.work_s),)
-        timeline.give_back(request.running_at, held, request.gpus, request.cpus)
+        timeline.give_back(request.running_at, held, *request.need)
         found = _fits_whole(timeline, request, placed)
-        timeline.sell(request.running_at, held, request.gpus, request.cpus)
+        timeline.sell(request.running_at, held, *request.need)
         return found
 
 
@@ -58,6 +58,6 @@ def _fits_whole(timeline: Timeline, request: Request, placed: Placement) -> bool
     rest_s = 0.0
     for (start_s, end_s), way in reversed(tuple(zip(placed.spans, ways(request, placed), strict=True))):
         rest_s += (end_s - start_s) * way.speed
-        if not timeline.fits(placed.site, ((start_s, start_s + rest_s),), request.gpus, request.cpus):
+        if not timeline.fits(placed.site, ((start_s, start_s + rest_s),), *request.need):
             return False
     return True

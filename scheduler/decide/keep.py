@@ -9,7 +9,7 @@ from lowtide.scheduler.decide.followed import going_on, paused, started
 from lowtide.scheduler.decide.market import Market
 from lowtide.scheduler.decide.wording import when
 from lowtide.scheduler.model.lifecycle import JobState
-from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, JobView, Snapshot
+from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, JobView, Segment, Snapshot
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 
 MOMENT = timedelta(seconds=EPSILON_S)
@@ -58,11 +58,15 @@ def _ahead(chosen: Candidate, snapshot: Snapshot) -> tuple[Span, ...]:
 
 def _needs(view: JobView, chosen: Candidate, snapshot: Snapshot) -> tuple[Need, ...]:
     """What each stretch ahead holds; CPUs as a mode of that width has them."""
-    return tuple((s.gpus, _cpus(view, s.gpus)) for s in chosen.segments if s.end > snapshot.now)
+    return tuple((s.gpus, *_drawn(view, s)) for s in chosen.segments if s.end > snapshot.now)
 
 
-def _cpus(view: JobView, gpus: int) -> int:
-    return max((mode.cpus for mode in view.modes if mode.gpus == gpus), default=view.resources.cpus)
+def _drawn(view: JobView, segment: Segment) -> tuple[int, float]:
+    """CPUs and watts as a mode of that width and power limit has them."""
+    alike = [mode for mode in view.modes if mode.gpus == segment.gpus]
+    cpus = max((mode.cpus for mode in alike), default=view.resources.cpus)
+    limited = (mode.power_w for mode in alike if mode.power_fraction == segment.power_fraction)
+    return cpus, max(limited, default=view.power_w)
 
 
 def _still_waiting(
@@ -75,7 +79,7 @@ def _still_waiting(
         soon = here.grid.at(here.grid.first_s)
         if here.takes_now(index, *needs[0]):
             return replace(started(decided), next_review_at=soon)
-        return replace(decided, action=Action.WAIT, reason=making_room(*needs[0]), next_review_at=soon)
+        return replace(decided, action=Action.WAIT, reason=making_room(needs[0][0], needs[0][1]), next_review_at=soon)
     return decided if decided.action is Action.WAIT else replace(decided, action=Action.WAIT)
 
 
@@ -85,10 +89,10 @@ def _still_running(
     """Going on, or pausing as planned; what it holds is narrowed to what it will use."""
     need, index = view.resources, here.index[str(view.site)]
     held = ((0.0, view.remaining_s),)
-    here.timeline.give_back(index, held, need.gpus, need.cpus)
+    here.timeline.give_back(index, held, need.gpus, need.cpus, view.power_w)
     pauses = spans[0][0] > EPSILON_S
     if not here.timeline.fits_each(index, spans, needs):
-        here.timeline.sell(index, held, need.gpus, need.cpus)
+        here.timeline.sell(index, held, need.gpus, need.cpus, view.power_w)
         return None
     review = here.grid.at(min(spans[0][1], here.grid.first_s))
     here.timeline.sell_each(index, spans, needs)

@@ -7,6 +7,8 @@ import numpy as np
 
 from lowtide.policies.problem import EPSILON_S, FloatArray, Prices, SlotGrid
 from lowtide.policies.timeline import Timeline
+from lowtide.scheduler.decide.bookings import Hold, book, holds
+from lowtide.scheduler.decide.limits import at_once, hold_back, in_common
 from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import GridForecast, JobView, Snapshot
@@ -33,11 +35,29 @@ class Market:
     is_brief: bool
     free_now: list[list[int]]
     """[site] of GPUs and CPUs that no live attempt holds: only this can be started on."""
+    holds: dict[int, tuple[Hold, ...]]
+    """[site] what is kept free there for others or from everybody, where there is such a thing."""
+    whole: tuple[tuple[int, int], ...]
+    """[site] of all GPUs and CPUs."""
+    common_now: Timeline | None
+    """The same where sites have more in common than that, such as a power budget; ``free_now`` does not count then."""
     able: dict[tuple[object, ...], tuple[int, ...]] = field(default_factory=dict)
     """Sites that answer and could run a job, by what it needs and where it may run; filled when first asked for."""
 
-    def takes_now(self, site: int, gpus: int, cpus: int) -> bool:
+    def at_once(self, site: int) -> tuple[int, int]:
+        """GPUs and CPUs that are free now at a site."""
+        if self.common_now is not None:
+            return int(self.common_now.free_gpus[site, 0]), int(self.common_now.free_cpus[site, 0])
+        return self.free_now[site][0], self.free_now[site][1]
+
+    def takes_now(self, site: int, gpus: int, cpus: int, power_w: float) -> bool:
         """Take what is free now; False, and nothing taken, where it is not enough."""
+        if self.common_now is not None:
+            at_once = ((0.0, 0.0),)
+            takes = self.common_now.fits(site, at_once, gpus, cpus, power_w)
+            if takes:
+                self.common_now.sell(site, at_once, gpus, cpus, power_w)
+            return takes
         free = self.free_now[site]
         if free[0] < gpus or free[1] < cpus:
             return False
@@ -54,15 +74,24 @@ def market(snapshot: Snapshot) -> Market:
     forecasts = [snapshot.forecasts.get(view.site.zone) for view in snapshot.sites]
     rungs = tuple(f.rung if f is not None else "blind" for f in forecasts)
     prices, timeline = _prices(snapshot, grid, forecasts), _timeline(snapshot, grid, index)
+    held, whole = holds(snapshot, grid), tuple((v.site.gpus, v.site.cpus) for v in snapshot.sites)
+    if snapshot.reservations:
+        live = (job for job in snapshot.jobs if job.state in LIVE and job.site in index)
+        book(snapshot, grid, held, timeline, [(job, index[str(job.site)], _held_s(job)) for job in live])
+    hold_back(snapshot, prices, timeline)
     free_now = np.stack((timeline.free_gpus[:, 0], timeline.free_cpus[:, 0]), axis=1).tolist()
-    return Market(grid, prices, timeline, index, rungs, _inflow(snapshot), snapshot.is_brief, free_now)
+    now = at_once(timeline)
+    return Market(
+        grid, prices, timeline, index, rungs, _inflow(snapshot), snapshot.is_brief, free_now, held, whole, now
+    )
 
 
 def _inflow(snapshot: Snapshot) -> tuple[float, ...]:
     """What keeps how many GPUs busy at each site when work to come spreads as capacity does; never more than all."""
-    total = sum(view.site.gpus for view in snapshot.sites if view.reachable)
-    share = min(1.0, snapshot.inflow_gpus / total) if total else 0.0
-    return tuple(view.site.gpus * share if view.reachable else 0.0 for view in snapshot.sites)
+    parts = {row.key for row in snapshot.rows if row.of is not None}
+    gpus = [v.site.gpus if v.reachable and v.site.name not in parts else 0 for v in snapshot.sites]
+    share = min(1.0, snapshot.inflow_gpus / sum(gpus)) if any(gpus) else 0.0
+    return tuple(count * share for count in gpus)
 
 
 def _end_s(forecast: GridForecast, snapshot: Snapshot) -> float:
@@ -153,10 +182,11 @@ def _timeline(snapshot: Snapshot, grid: SlotGrid, index: dict[str, int]) -> Time
     for job in live:
         used[index[str(job.site)]] -= (job.resources.gpus, job.resources.cpus)
     free = np.repeat((capacity - np.maximum(used, 0))[:, :, None], grid.count, axis=2)
-    timeline = Timeline(free[:, 0], free[:, 1], grid.slot_at, grid.slots_until)
+    common = in_common(snapshot, grid.count)
+    timeline = Timeline(free[:, 0], free[:, 1], grid.slot_at, grid.slots_until, common)
     for job in live:
         need = job.resources
-        timeline.sell(index[str(job.site)], ((0.0, _held_s(job)),), need.gpus, need.cpus)
+        timeline.sell(index[str(job.site)], ((0.0, _held_s(job)),), need.gpus, need.cpus, job.power_w)
     return timeline
 
 

@@ -8,6 +8,7 @@ from lowtide.policies.holding import needs, ways
 from lowtide.policies.problem import EPSILON_S, Choice, Placement
 from lowtide.scheduler.decide import budget
 from lowtide.scheduler.decide.keep import making_room
+from lowtide.scheduler.decide.kept_free import displacing, in_the_way
 from lowtide.scheduler.decide.market import Market
 from lowtide.scheduler.decide.transfer import brought
 from lowtide.scheduler.decide.triage import NO_REASON, SOMEONE, Asker
@@ -32,7 +33,7 @@ def told(
     if action is Action.START and choice.chosen is not None:
         need = needs(asker.request, choice.chosen)[0]
         if not here.takes_now(choice.chosen.site, *need):
-            action, reason = Action.WAIT, making_room(*need)
+            action, reason = Action.WAIT, making_room(need[0], need[1])
     if failure is not None and action in {Action.START, Action.KEEP}:  # a wait is then for capacity or a time
         reason = Reason(ReasonCode.POLICY_FAILED, {"policy": failure.policy, "error": failure.error})
     baseline, placed = choice.baseline, choice.chosen
@@ -77,7 +78,7 @@ def _verdict(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> 
     if asker.request.running_at is not None:
         return _verdict_running(asker, choice, here, snapshot)
     if placed is None:
-        return Action.WAIT, _no_capacity(asker, here, None)
+        return Action.WAIT, _no_capacity(asker, here, snapshot, None)
     if placed.start_s <= EPSILON_S:
         return Action.START, _why_now(asker, choice, here)
     baseline = choice.baseline
@@ -86,19 +87,27 @@ def _verdict(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> 
     if asker.request.release_s > EPSILON_S and placed.start_s <= asker.request.release_s + EPSILON_S:
         code = ReasonCode.RETRY_BACKOFF if asker.view.retrying else ReasonCode.BEGIN_TIME
         return Action.WAIT, Reason(code, {"start": when(here.grid.at(placed.start_s))})
-    return Action.WAIT, _no_capacity(asker, here, placed)
+    return Action.WAIT, _no_capacity(asker, here, snapshot, placed)
 
 
 def _verdict_running(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> tuple[Action, Reason]:
     placed = choice.chosen
     if placed is not None and placed is not choice.baseline and placed.start_s > EPSILON_S:
         if choice.gives_way:
-            return Action.SUSPEND, Reason(ReasonCode.GAVE_WAY, {"start": when(here.grid.at(placed.start_s))})
+            return Action.SUSPEND, _gave_way(asker, here, snapshot, when(here.grid.at(placed.start_s)))
         return Action.SUSPEND, _carbon_window(choice, placed, here)
     if choice.best is not None:
         return Action.KEEP, Reason(ReasonCode.KEEP_RUNNING)
     site = snapshot.sites[asker.request.sites[0]].site.name
     return Action.KEEP, Reason(ReasonCode.PROCESS_STARTED, {"site": site})
+
+
+def _gave_way(asker: Asker, here: Market, snapshot: Snapshot, start: str) -> Reason:
+    hold = displacing(asker.request, here) if here.holds else None
+    if hold is None:
+        return Reason(ReasonCode.GAVE_WAY, {"start": start})
+    site = snapshot.sites[asker.request.sites[0]].site.name
+    return Reason(ReasonCode.KEPT_FREE, {**hold.told(here.grid, site), "start": start})
 
 
 def _carbon_window(choice: Choice, placed: Placement, here: Market) -> Reason:
@@ -110,7 +119,7 @@ def _saving(choice: Choice) -> dict[str, object]:
     return {"saving_g": choice.saving_g, "saving_percent": percent(choice.saving_g, baseline_g)}
 
 
-def _no_capacity(asker: Asker, here: Market, placed: Placement | None) -> Reason:
+def _no_capacity(asker: Asker, here: Market, snapshot: Snapshot, placed: Placement | None) -> Reason:
     """Waits for capacity; when nothing fits within the horizon, says that it is later than that."""
     grid = here.grid
     start = (
@@ -118,6 +127,10 @@ def _no_capacity(asker: Asker, here: Market, placed: Placement | None) -> Reason
         if placed is not None
         else f"a time after {when(grid.at(float(grid.edges_s[-1])))}"
     )
+    found = in_the_way(asker.request, here)
+    if found is not None:
+        site = snapshot.sites[found[0]].site.name
+        return Reason(ReasonCode.KEPT_FREE, {**found[1].told(grid, site), "start": start})
     need = asker.view.resources
     return Reason(ReasonCode.CAPACITY, {"gpus": need.gpus, "cpus": need.cpus, "start": start})
 
@@ -185,7 +198,7 @@ def _candidate(
     site = snapshot.sites[placed.site].site
     at, modes = here.grid.at, ways(asker.request, placed)
     segments = tuple(
-        Segment(site.name, site.gpu_model, at(a), at(b), way.gpus, way.power_fraction)
+        Segment(site.name, "", at(a), at(b), way.gpus, way.power_fraction)
         for (a, b), way in zip(placed.spans, modes, strict=True)
     )
     is_chosen = choice.chosen is not None and choice.chosen.course == placed.course

@@ -57,7 +57,10 @@ class ClusterCapacity:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One attempt as it is handed to a cluster. ``argv`` travels in ``env`` and never meets a shell."""
+    """One attempt as it is handed to a cluster. ``argv`` travels in ``env`` and never meets a shell.
+
+    ``node_resource`` is had by the nodes that may run it, one of it or more; empty for any node.
+    """
 
     submission_id: str
     argv: tuple[str, ...]
@@ -70,6 +73,7 @@ class Submission:
     runtime_env: dict[str, object] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     grace_s: float = 30.0
+    node_resource: str = ""
 
 
 class Cluster(Protocol):

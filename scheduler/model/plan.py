@@ -11,6 +11,7 @@ from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.model.project import ProjectView
 from lowtide.scheduler.model.reason import Reason
+from lowtide.scheduler.model.reservation import Reservation
 from lowtide.scheduler.model.site import Queue, Site
 
 
@@ -96,6 +97,8 @@ class JobView:
     """For each site that lacks data of the job, what would be brought there."""
     importance: float = 0.0
     """How much of its workflow waits for it, see ``Request``; set by decide."""
+    pool: str = ""
+    """The pool that holds its live attempt, where its site has several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,30 @@ class Snapshot:
     is_brief: bool = False
     projects: dict[str, ProjectView] = field(default_factory=dict)
     is_partial: bool = False
+    reservations: tuple[Reservation, ...] = ()
+    rows: "tuple[Row, ...]" = ()
+    """How sites were parted; empty as it is read, and where every site is a row of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the planner's arrays where a site is not one: a pool, or what of it some jobs may use besides.
+
+    ``key`` stands in for the name of the site within one decision; ``site`` and ``pool`` are as the configuration
+    names them. ``of`` is the key of the pool's own row, None where this is it. Another is the pool's twin with all
+    that it has, for clinical work, or holds what ``reservation`` keeps of it for its members.
+    """
+
+    key: str
+    site: str
+    pool: str
+    of: str | None = None
+    reservation: int | None = None
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether it is the same GPUs and CPUs as another row."""
+        return self.of is not None and self.reservation is None
 
 
 class Action(StrEnum):
@@ -143,7 +170,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One stretch of execution: ``gpus`` whole GPUs at ``site`` in [start, end) at ``power_fraction``."""
+    """One stretch of execution: ``gpus`` whole GPUs at ``site`` in [start, end) at ``power_fraction``.
+
+    ``pool`` is empty where the site has no pools.
+    """
 
     site: str
     pool: str
@@ -181,6 +211,11 @@ class Candidate:
     def site(self) -> str:
         """Where the first segment lies."""
         return self.segments[0].site
+
+    @property
+    def pool(self) -> str:
+        """In which pool of that site."""
+        return self.segments[0].pool
 
 
 @dataclass(frozen=True, slots=True)

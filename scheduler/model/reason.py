@@ -13,6 +13,7 @@ class ReasonCode(StrEnum):
     BUDGET = "budget"
     MAKING_ROOM = "making_room"
     GAVE_WAY = "gave_way"
+    KEPT_FREE = "kept_free"
     BEGIN_TIME = "begin_time"
     DEPENDENCY = "dependency"
     DEPENDENCY_NEVER_SATISFIED = "dependency_never_satisfied"
@@ -78,6 +79,7 @@ SENTENCES: dict[ReasonCode, str] = {
     ),
     ReasonCode.MAKING_ROOM: "starts as soon as running work has made room: {gpus} GPU(s) and {cpus} CPU(s)",
     ReasonCode.GAVE_WAY: "suspended to make room for work that is due; it goes on at {start}",
+    ReasonCode.KEPT_FREE: "{site} is {how} from {since} until {until}; the job is planned for {start}",
     ReasonCode.BEGIN_TIME: "may not begin before {start}",
     ReasonCode.DEPENDENCY: "waits for {jobs} to end (expected: {end})",
     ReasonCode.DEPENDENCY_NEVER_SATISFIED: (

@@ -1,8 +1,29 @@
-"""Sites and queues as the configuration declares them."""
+"""Sites, their pools and queues as the configuration declares them."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from lowtide.scheduler.model.job import Resources, Urgency
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The GPUs of one model at a site with the CPUs beside them, or CPUs alone (``gpus`` 0)."""
+
+    name: str
+    gpus: int
+    cpus: int
+    gpu_model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a site offers while its grid emits more than ``above_g_per_kwh``: shares of its GPUs and of its power."""
+
+    above_g_per_kwh: float
+    gpu_share: float = 1.0
+    power_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +31,9 @@ class Site:
     """One Ray cluster: its grid zone, jurisdiction and capacity.
 
     ``pue`` multiplies every gram (>= 1). ``address`` is the base URL of the Jobs API, or ``local`` for
-    the private cluster that the daemon starts itself.
+    the private cluster that the daemon starts itself. ``pools`` is empty where all GPUs are alike; else
+    ``gpus`` and ``cpus`` are their sums. ``power_budget_w`` bounds the jobs' power at any time, None for no bound;
+    ``virtual_capacity`` is what is offered by intensity, the dirtiest step that applies counting.
     """
 
     name: str
@@ -21,11 +44,48 @@ class Site:
     gpu_model: str = ""
     pue: float = 1.0
     address: str = "local"
+    pools: tuple[Pool, ...] = ()
+    power_budget_w: float | None = None
+    virtual_capacity: tuple[Share, ...] = ()
 
     def can_ever_run(self, need: Resources) -> bool:
-        """Whether an empty site would fit the request."""
+        """Whether the empty site, or one of its pools where it has several, would fit the request."""
+        if self.pools:
+            return any(self.narrowed(pool).can_ever_run(need) for pool in self.pools)
         model_ok = need.gpu_model is None or need.gpu_model == self.gpu_model
         return model_ok and need.gpus <= self.gpus and need.cpus <= self.cpus
+
+    def narrowed(self, pool: Pool) -> "Site":
+        """One pool as if it were all of the site."""
+        return replace(self, gpus=pool.gpus, cpus=pool.cpus, gpu_model=pool.gpu_model, pools=())
+
+    def pool_of(self, name: str, gpus: int, cpus: int) -> Pool:
+        """The pool that holds an attempt: the one of that name, else, for pools that were renamed, the first it fits.
+
+        Raises:
+            IndexError: the site has no pools.
+
+        """
+        named = (pool for pool in self.pools if pool.name == name)
+        fitting = (pool for pool in self.pools if pool.gpus >= gpus and pool.cpus >= cpus)
+        return next(named, None) or next(fitting, None) or self.pools[0]
+
+
+def site_from_json(plain: Mapping[str, Any]) -> Site:
+    """The site of which ``asdict`` gave the values, after a journey as JSON."""
+    values = dict(plain)
+    values["pools"] = tuple(Pool(**one) for one in values.get("pools", ()))
+    values["virtual_capacity"] = tuple(Share(**one) for one in values.get("virtual_capacity", ()))
+    return Site(**values)
+
+
+def gpus_by_pool(site: Site, held: Mapping[tuple[str, str], int]) -> Iterator[tuple[str, int, int]]:
+    """What people call each pool, its GPUs, and how many are held; of ``held`` by site and the attempts' pool."""
+    if not site.pools:
+        yield site.name, site.gpus, sum(gpus for (name, _), gpus in held.items() if name == site.name)
+    for pool in site.pools:
+        here = (g for (name, old), g in held.items() if name == site.name and site.pool_of(old, g, 0) == pool)
+        yield f"{site.name}/{pool.name}", pool.gpus, sum(here)
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,7 @@ class World:
             view,
             state=JobState.RUNNING,
             site=chosen.site,
+            pool=chosen.pool,
             running_since=self.now,
             remaining_s=view.remaining_s + again_s + brings_s,
             transfers=tuple(one for one in view.transfers if one.site != chosen.site),

@@ -23,6 +23,7 @@ def begin(
     job_id: JobId,
     *,
     site: str,
+    pool: str = "",
     fence: str,
     resources: Resources,
     at: datetime,
@@ -30,10 +31,10 @@ def begin(
     reason: Reason,
     plan_id: str | None = None,
 ) -> AttemptId:
-    """Record the intent to start a job: job to ``starting``, a new attempt with its fence.
+    """Record the intent to start a job: job to ``starting``, a new attempt with its fence in a pool of the site.
 
     Raises:
-        Conflict: the site is full (INV-07), an attempt lives (INV-02), or the job has ended (INV-05).
+        Conflict: the site or the pool is full (INV-07), an attempt lives (INV-02), or the job has ended (INV-05).
         InvalidTransition: the job is not waiting.
 
     """
@@ -57,6 +58,7 @@ def begin(
             job_id=job_id,
             number=number,
             site=site,
+            pool=pool,
             state=AttemptState.STARTING.value,
             fence=fence,
             gpus=resources.gpus,

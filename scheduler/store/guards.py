@@ -9,6 +9,7 @@ from lowtide.scheduler.store.tables import LIVE, TERMINAL, quoted
 
 APPEND_ONLY = ("event", "decision", "energy", "emission", "baseline", "intensity")
 APPEND_ONLY_SINCE_0005 = ("policy_set", "comparison")
+APPEND_ONLY_SINCE_0007 = ("reservation", "reservation_end")
 
 
 def _transition_guard(
@@ -36,6 +37,21 @@ WHEN {over("gpus")} OR {over("cpus")}
 BEGIN SELECT RAISE(ABORT, 'INV-07 site is full'); END"""
 
 
+def _pool_guard() -> str:
+    """Attempts from before a pool was renamed count in the site alone: nobody knows any more where they run."""
+
+    def over(what: str) -> str:
+        return (
+            f"(SELECT COALESCE(SUM({what}), 0) FROM attempt WHERE site = NEW.site AND pool = NEW.pool AND {LIVE})"
+            f" + NEW.{what}"
+            f" > (SELECT {what} FROM pool WHERE site = NEW.site AND name = NEW.pool)"
+        )
+
+    return f"""CREATE TRIGGER inv07_pool_capacity BEFORE INSERT ON attempt
+WHEN {over("gpus")} OR {over("cpus")}
+BEGIN SELECT RAISE(ABORT, 'INV-07 pool is full'); END"""
+
+
 def sqlite_guards() -> list[str]:
     """The triggers for SQLite, generated from the transition tables."""
     guards = [
@@ -52,7 +68,8 @@ BEGIN SELECT RAISE(ABORT, 'INV-05 the job has ended'); END""",
         "CREATE TRIGGER issue_no_update BEFORE UPDATE ON issue BEGIN SELECT RAISE(ABORT, 'issue is append-only'); END"
     )
     guards += [guard for name in APPEND_ONLY_SINCE_0005 for guard in _append_only(name)]
-    return [*guards, _dependency_guard(), *_append_only("transfer")]
+    guards += [_dependency_guard(), *_append_only("transfer"), _pool_guard()]
+    return guards + [guard for name in APPEND_ONLY_SINCE_0007 for guard in _append_only(name)]
 
 
 def _dependency_guard() -> str:

@@ -10,7 +10,7 @@ energy, emission, baseline   the ledger; append-only
 intensity  the grid figures that the ledger was priced with
 attribution   whom each source of such figures asks to be named
 issue      forecasts as they were issued, for two weeks
-site, meta what the configuration said at the last start; facts about the data directory
+site, pool, meta what the configuration said at the last start; facts about the data directory
 """
 
 from datetime import UTC, datetime
@@ -95,6 +95,16 @@ site = Table(
     Column("gpus", Integer, nullable=False),
     Column("cpus", Integer, nullable=False),
     Column("jurisdiction", String, nullable=False),
+)
+
+pool = Table(
+    "pool",
+    metadata,
+    Column("site", String, ForeignKey("site.name"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("gpus", Integer, nullable=False),
+    Column("cpus", Integer, nullable=False),
+    PrimaryKeyConstraint("site", "name"),
 )
 
 job = Table(
@@ -185,6 +195,7 @@ attempt = Table(
     Column("exit_code", Integer),
     Column("checkpoint_seq", Integer),
     Column("note", Text),
+    Column("pool", String, nullable=False, server_default=""),
     UniqueConstraint("job_id", "number"),
     CheckConstraint(f"state IN ({quoted(AttemptState)})", name="attempt_state_known"),
     CheckConstraint(f"{LIVE} OR ended_at IS NOT NULL", name="ended_has_end"),
@@ -354,4 +365,32 @@ comparison = Table(
     Column("active_start_at", Moment, nullable=False),
     Column("shadow_start_at", Moment, nullable=False),
     PrimaryKeyConstraint("revision", "job_id"),
+)
+
+reservation = Table(
+    "reservation",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("why", Text),
+    Column("site", String, nullable=False),
+    Column("pool", String, nullable=False),
+    Column("start_at", Moment, nullable=False),
+    Column("end_at", Moment),
+    Column("gpus", Integer),
+    Column("cpus", Integer),
+    Column("project", String),
+    Column("queue", String),
+    CheckConstraint("end_at IS NULL OR end_at > start_at", name="reservation_ends_after_start"),
+    CheckConstraint("(gpus IS NULL) = (cpus IS NULL)", name="reservation_of_all_or_of_both"),
+)
+
+reservation_end = Table(
+    "reservation_end",
+    metadata,
+    Column("reservation_id", Integer, ForeignKey("reservation.id"), primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("why", Text),
 )

@@ -94,6 +94,22 @@ def test_a_job_that_asks_for_gpus_is_shown_as_many(ray_url: str, uri: str) -> No
     assert "SEES 0,1\n" in log
 
 
+def test_a_job_is_sent_to_nodes_with_the_resource_of_its_pool_and_to_no_other(ray_url: str, uri: str) -> None:
+    def order(submission_id: str, node_resource: str) -> Submission:
+        return program(submission_id, ["echo", "tide"], "f", uri, node_resource=node_resource)
+
+    assert "tide" in run_to_its_log(ray_url, order("pool-a1", "node:__internal_head__"))
+
+    async def elsewhere() -> ClusterJobStatus:
+        async with real(ray_url) as bench:
+            await bench.cluster.submit(order("pool-b1", "accelerator_type:NOBODY"))
+            run_to = await bench.cluster.get("pool-b1")
+            await bench.cluster.stop("pool-b1")
+            return run_to.status
+
+    assert asyncio.run(elsewhere()) is ClusterJobStatus.PENDING
+
+
 def test_inv02_ray_tells_a_job_where_its_head_is_and_the_lease_on_it_lasts(ray_url: str, uri: str) -> None:
     order = program("leased", ["sleep", "3"], "f", uri)
     order.env["LOWTIDE_LEASE_S"] = "1"

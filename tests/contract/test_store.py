@@ -23,7 +23,8 @@ from lowtide.scheduler.model.lifecycle import (
 )
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
-from lowtide.scheduler.store import accounts, attempts, dependencies, guards, issues, jobs, plans, policy_sets
+from lowtide.scheduler.model.site import Pool, Site
+from lowtide.scheduler.store import accounts, attempts, dependencies, guards, issues, jobs, plans, policy_sets, pools
 from lowtide.scheduler.store import tables as t
 from lowtide.scheduler.store.database import HEAD, Database
 from lowtide.scheduler.store.guards_0001 import SQLITE_GUARDS
@@ -64,12 +65,13 @@ def put(database: Database, *new: jobs.NewJob) -> list[jobs.Submitted]:
         return jobs.submit(connection, new)
 
 
-def begin(database: Database, job_id: str, gpus: int = 1) -> str:
+def begin(database: Database, job_id: str, gpus: int = 1, pool: str = "") -> str:
     with database.write() as connection:
         return attempts.begin(
             connection,
             JobId(job_id),
             site="lab",
+            pool=pool,
             fence="f",
             resources=Resources(gpus=gpus, cpus=1),
             at=NOW,
@@ -214,6 +216,17 @@ def test_inv07_a_site_is_never_given_more_gpus_than_it_has(database: Database) -
         assert jobs.get(connection, "c-1")["state"] == "queued"
 
 
+def test_inv07_a_pool_is_never_given_more_than_it_has(database: Database) -> None:
+    lab = replace(Site("lab", "GB", 2, 4), pools=(Pool("h100", 1, 2), Pool("a40", 1, 2)))
+    with database.write() as connection:
+        pools.settle(connection, lab)
+    put(database, a_new_job("a-1"), a_new_job("b-1"))
+    begin(database, "a-1", pool="h100")
+    with pytest.raises(Conflict, match="INV-07 pool is full"):
+        begin(database, "b-1", pool="h100")
+    assert begin(database, "b-1", pool="a40") == "b-1-a1"
+
+
 def test_inv07_an_unknown_attempt_keeps_its_gpus(database: Database) -> None:
     put(database, a_new_job("a-1", gpus=2), a_new_job("b-1"))
     attempt = begin(database, "a-1", gpus=2)
@@ -316,12 +329,14 @@ def test_receipts_from_before_attributions_were_kept_still_name_whom_they_named(
 
 _issues = importlib.import_module("lowtide.scheduler.store.migrations.versions.0002_issues")
 _policy_sets = importlib.import_module("lowtide.scheduler.store.migrations.versions.0005_policy_sets")
+_pools = importlib.import_module("lowtide.scheduler.store.migrations.versions.0007_pools_and_reservations")
 
 _dependencies = importlib.import_module("lowtide.scheduler.store.migrations.versions.0006_dependencies")
 
 
 def test_the_released_guards_are_those_of_the_tables() -> None:
-    assert [*SQLITE_GUARDS, _issues.GUARD, *_policy_sets.GUARDS, *_dependencies.GUARDS] == guards.sqlite_guards()
+    newer = (*_policy_sets.GUARDS, *_dependencies.GUARDS, *_pools.GUARDS)
+    assert [*SQLITE_GUARDS, _issues.GUARD, *newer] == guards.sqlite_guards()
 
 
 def test_a_full_disk_refuses_the_submission_says_so_and_loses_nothing(database: Database) -> None:

@@ -17,6 +17,7 @@ PAGES = files(".md")
 CLI = typer.main.get_group(app)
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 ADMIN = re.compile(r"`lowtide admin policy ([a-z-]+)|^\$ lowtide admin policy ([a-z-]+)", re.MULTILINE)
+KEEPING = re.compile(r"`lowtide admin (?:(reservation) )?([a-z-]+)", re.MULTILINE)
 SPOKEN = re.compile(r"`lowtide ([a-z-]+)(?: [^`]*)?`|^\$ lowtide ([a-z-]+)", re.MULTILINE)
 TYPED = re.compile(r"^\$ lowtide ([a-z-]+)(.*)$|`lowtide ([a-z-]+)( [^`]*)`", re.MULTILINE)
 MADE = re.compile(r"`make ([a-z-]+)|^(?:\$ )?make ([a-z-]+)", re.MULTILINE)
@@ -52,6 +53,13 @@ def meant(words: list[str]) -> tuple[Any, list[str]]:
 
 def test_every_command_of_administrators_is_named_in_a_page_and_exists() -> None:
     assert names(ADMIN) == set(meant(["admin", "policy"])[0].commands)
+
+
+def test_every_command_that_keeps_capacity_free_is_named_in_a_page_and_exists() -> None:
+    inner = meant(["admin", "reservation"])[0].commands
+    named = {match for page in PAGES for match in KEEPING.findall(page.read_text())}
+    assert {name for group, name in named if group} == set(inner)
+    assert {name for group, name in named if not group} >= {"drain", "resume"}
 
 
 def test_every_command_that_a_page_names_exists() -> None:

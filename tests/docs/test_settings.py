@@ -23,10 +23,16 @@ from lowtide.scheduler.settings import (
     Settings,
     SiteSettings,
 )
+from lowtide.scheduler.site_settings import PoolSettings, ShareSettings
 
 SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "At the top": (Settings, "Keys of the settings file given with `--config`."),
     "sites": (SiteSettings, "A list; without it a private Ray cluster is started on this machine."),
+    "pools": (PoolSettings, "A list within a site whose nodes differ."),
+    "virtual_capacity": (
+        ShareSettings,
+        "A list within a site; of the steps below the grid's intensity the highest counts, below all all is offered.",
+    ),
     "queues": (QueueSettings, f"A list; without it there are {', '.join(f'`{q.name}`' for q in DEFAULT_QUEUES)}."),
     "projects": (
         ProjectSettings,
@@ -77,7 +83,7 @@ def default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     if isinstance(field.default, tuple):
-        return "see below"
+        return "see below" if field.default else "empty"
     if field.default_factory is not None:
         return "empty" if field.default_factory is dict else "computed"
     value = field.default.value if isinstance(field.default, Enum) else field.default

@@ -36,8 +36,10 @@ def cannot_help(problem: Problem, request: Request, placed: Placement, *, is_giv
 
 
 def free(problem: Problem, *, is_given_back: bool) -> IntArray:
-    """[site, GPUs or CPUs, slot] that a plan may hold, its running jobs included."""
-    found = np.stack((problem.timeline.free_gpus, problem.timeline.free_cpus), axis=1)
+    """[site, GPUs, CPUs or mW, slot] that a plan may hold, its running jobs included."""
+    timeline = problem.timeline
+    free_mw = np.zeros_like(timeline.free_gpus) if timeline.common is None else timeline.common.free_mw
+    found = np.stack((timeline.free_gpus, timeline.free_cpus, free_mw), axis=1)
     for request in problem.requests:
         if request.running_at is not None and not is_given_back:
             found = found + held(problem, request, going_on(request))
@@ -115,6 +117,8 @@ def test_inv_07_10_and_13_every_policy_makes_plans_that_can_be_followed(
         choices = policy_for(name).plan(problem)
         assert (before.free_gpus == problem.timeline.free_gpus).all()
         assert (before.free_cpus == problem.timeline.free_cpus).all()
+        if before.common is not None and problem.timeline.common is not None:
+            assert (before.common.free_mw == problem.timeline.common.free_mw).all()
         assert_can_be_followed(problem, choices, is_given_back=names is JOINT)
 
 

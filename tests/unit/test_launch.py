@@ -10,7 +10,7 @@ from lowtide.scheduler.control.launch import submission
 from lowtide.scheduler.model.job import JobSpec, Resources
 from lowtide.scheduler.settings import Settings, SiteSettings
 
-ROW: Any = {"id": "mri-a1", "job_id": "mri", "number": 1, "fence": "f"}
+ROW: Any = {"id": "mri-a1", "job_id": "mri", "number": 1, "fence": "f", "pool": ""}
 
 
 @pytest.mark.parametrize(("address", "told"), [("http://lab:8265", "60.0"), ("local", "0")])

@@ -1,11 +1,13 @@
 """Power limits where the grid is dirty, within what a job may be slowed down."""
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from lowtide.policies.holding import ways
 from lowtide.policies.power_cap import PowerCap
 from lowtide.policies.problem import Choice, Placement, Problem, Request
+from lowtide.policies.timeline import Common, milliwatts
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.model.plan import Action
@@ -68,6 +70,14 @@ def test_no_run_is_stretched_past_its_latest_end_or_into_a_slot_without_room() -
     crowded = a_problem([DIRTY_THEN_CLEAN], a_request(hours=4.0, modes=TWO_LEVELS), gpus=1)
     crowded.timeline.sell(0, ((4 * HOUR_S, 5 * HOUR_S),), 1, 1)
     assert placed(crowded).end_s == 4 * HOUR_S
+
+
+def test_inv_07_no_mode_draws_more_than_its_site_has_left() -> None:
+    hungry = Mode(1, 1, 1.2, 330.0)  # less energy for the work than as declared, at more power than there is
+    problem = a_problem([[400.0] * 48], a_request(hours=4.0, modes=(FULL, hungry)))
+    timeline = problem.timeline
+    timeline.common = Common((0,), (0,), np.full_like(timeline.free_gpus, milliwatts(310.0)))
+    assert {way.power_w for way in ways(problem.requests[0], placed(problem))} == {300.0}
 
 
 def test_jobs_that_cannot_be_limited_and_running_ones_go_as_declared() -> None:

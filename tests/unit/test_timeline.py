@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lowtide.policies.problem import SlotGrid
-from lowtide.policies.timeline import Timeline
+from lowtide.policies.timeline import Common, Timeline, milliwatts
 from tests.builders import NOON
 
 
@@ -67,10 +67,47 @@ def test_a_now_on_an_edge_has_a_whole_first_slot() -> None:
 
 def test_stretches_of_one_job_hold_their_own_need_and_a_slot_that_two_touch_the_higher_one() -> None:
     timeline = a_timeline()
-    spans, needs = ((0.0, 1200.0), (1200.0, 2700.0)), ((3, 1), (2, 5))
+    spans, needs = ((0.0, 1200.0), (1200.0, 2700.0)), ((3, 1, 0.0), (2, 5, 0.0))
     assert timeline.fits_each(0, spans, needs)
     timeline.sell_each(0, spans, needs)
     assert timeline.free_gpus[0, :4].tolist() == [1, 1, 2, 4]
     assert timeline.free_cpus[0, :4].tolist() == [7, 3, 3, 8]
-    assert not timeline.fits_each(0, ((1800.0, 2000.0),), ((3, 1),))
-    assert timeline.fits_each(0, ((1800.0, 2000.0),), ((2, 3),))
+    assert not timeline.fits_each(0, ((1800.0, 2000.0),), ((3, 1, 0.0),))
+    assert timeline.fits_each(0, ((1800.0, 2000.0),), ((2, 3, 0.0),))
+
+
+def with_power(watts: float) -> Timeline:
+    """Two rows with the same GPUs and CPUs, and a third with the same power budget."""
+    free_gpus, free_cpus = np.full((3, 9), 4), np.full((3, 9), 8)
+    both, alone, whole = np.array([0, 1]), np.array([2]), np.arange(3)
+    free_mw = np.full((3, 9), milliwatts(watts))
+    common = Common((both, both, alone), (whole, whole, whole), free_mw)
+    grid = SlotGrid.covering(NOON, 900.0, 7200.0)
+    return Timeline(free_gpus, free_cpus, grid.slot_at, grid.slots_until, common)
+
+
+def test_rows_of_one_capacity_sell_it_once_and_all_rows_of_a_budget_its_power() -> None:
+    timeline = with_power(1000.0)
+    timeline.sell(0, ((0.0, 900.0),), 3, 1, 700.0)
+    assert timeline.free_gpus[:, 0].tolist() == [1, 1, 4]
+    assert not timeline.fits(2, ((0.0, 900.0),), 1, 1, 301.0)
+    assert timeline.fits(2, ((0.0, 900.0),), 1, 1, 300.0)
+    assert timeline.has_room(1, 1, 300.5)[:, :2].tolist() == [[False, True]] * 3
+
+
+def test_inv_07_what_is_given_back_is_exactly_what_was_sold() -> None:
+    timeline, before = with_power(1000.0), with_power(1000.0)
+    for watts in (0.1, 0.2, 333.3333):
+        timeline.sell(1, ((0.0, 1000.0), (2000.0, 3000.0)), 1, 1, watts)
+    for watts in (333.3333, 0.2, 0.1):
+        timeline.give_back(1, ((0.0, 1000.0), (2000.0, 3000.0)), 1, 1, watts)
+    assert timeline.common is not None
+    assert before.common is not None
+    assert (timeline.free_gpus == before.free_gpus).all()
+    assert (timeline.common.free_mw == before.common.free_mw).all()
+
+
+def test_a_copy_has_its_own_power() -> None:
+    timeline = with_power(1000.0)
+    timeline.copy().sell(0, ((0.0, 900.0),), 0, 0, 1000.0)
+    assert timeline.fits(0, ((0.0, 900.0),), 0, 0, 1000.0)
