@@ -65,9 +65,9 @@ class Balanced(BaseModel):
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
         """Choose for every request; the plan of the round in which the least time is late."""
-        margin_s = self.margin_h * S_PER_H * _pressure(problem)
+        margin_s = self.margin_h * S_PER_H * pressure(problem)
         asked = replace(
-            problem, requests=tuple(_sooner(request, margin_s, problem.grid.slot_s) for request in problem.requests)
+            problem, requests=tuple(sooner(request, margin_s, problem.grid.slot_s) for request in problem.requests)
         )
         best = self._best(asked)
         while best.stuck:  # who has nowhere to go stays, and was no room for others
@@ -102,14 +102,14 @@ class Balanced(BaseModel):
         return spare
 
 
-def _pressure(problem: Problem) -> float:
+def pressure(problem: Problem) -> float:
     """How a queue grows with the usual load, load / (1 - load), relative to ``FULL_LOAD``; in [0, 1]."""
     capacity = float(problem.timeline.free_gpus[:, -1].sum())
     load = min(FULL_LOAD, sum(problem.inflow_gpus) / max(1.0, capacity))
     return load / (1 - load) * (1 - FULL_LOAD) / FULL_LOAD
 
 
-def _sooner(request: Request, margin_s: float, slot_s: float) -> Request:
+def sooner(request: Request, margin_s: float, slot_s: float) -> Request:
     """A request with less time, by whole slots and by half of its slack at most."""
     by_s = min(margin_s, max(0.0, request.latest_start_s - request.release_s) / 2) // slot_s * slot_s
     return replace(request, latest_start_s=request.latest_start_s - by_s, must_end_s=request.must_end_s - by_s)
