@@ -26,14 +26,14 @@ Held = list[tuple[IntArray, IntArray]]
 class Part:
     """One job of a program: what it can have, and by when it must end at each of the sites that it may use.
 
-    ``is_priced`` says whether its grams count; what is due, or has no forecast, has none. ``usual`` is a placement that
-    is known to be possible; None where any lateness is, so that slots must be found one by one.
+    ``is_priced`` says whether its grams count; those of what is due, or has no forecast, do not. ``usual`` is a
+    placement that is known to be possible.
     """
 
     offer: Offer
     ends_s: dict[int, float]
     is_priced: bool
-    usual: Placement | None = None
+    usual: Placement
 
     @property
     def request(self) -> Request:
@@ -44,6 +44,10 @@ class Part:
     def weight(self) -> float:
         """What a second of lateness counts."""
         return float(max(1, self.request.gpus))
+
+    def late_s(self, placed: Placement) -> float:
+        """By how much a placement ends later than it should, times the weight."""
+        return max(0.0, placed.end_s - self.request.must_end_s) * self.weight
 
     @property
     def most_stretches(self) -> int:
@@ -62,6 +66,7 @@ class Windows:
     """A job that runs in one go: one column per window."""
 
     def __init__(self, part: Part, problem: Problem, linear: Linear) -> None:
+        """All windows, and one row that has one of them taken."""
         self._windows = list(_windows(part, problem))
         count, request = len(self._windows), part.request
         grams = [window.cost_g if part.is_priced else 0.0 for window in self._windows]
@@ -116,6 +121,7 @@ class Slots:
     """A job that may be interrupted: one or two columns per slot."""
 
     def __init__(self, part: Part, problem: Problem, linear: Linear) -> None:
+        """All slots in time, and the rows that make stretches of them."""
         self._part, self._problem, self._linear = part, problem, linear
         self._goes_on = part.request.running_at is not None
         self._sites = [self._site(site, end_s) for site, end_s in part.ends_s.items()]
@@ -235,7 +241,7 @@ class Slots:
         return request.work_s + (0.0 if is_kept else request.resume_s) + request.switch_s * (len(spans) - 1)
 
     def _edge(self, own: _Site, spans: list[Span], i: int, *, is_end: bool) -> "_Edge":
-        """What could be taken off one end of a stretch: not more than lies in its last slot, or than is beyond the least run."""
+        """What could be taken off one end of a stretch: within its last slot, and down to the least run."""
         grid, request, (begin_s, end_s) = self._problem.grid, self._part.request, spans[i]
         is_first = begin_s <= own.begin_s[0] + EPSILON_S
         least_s = 0.0 if len(spans) == 1 else request.min_run_s

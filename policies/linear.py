@@ -84,9 +84,10 @@ class Linear:
             return None
         return np.asarray(found.x, dtype=np.float64)
 
-    def duals(self) -> FloatArray | None:
+    def duals(self, cost: FloatArray | None = None) -> FloatArray | None:
         """[row], what one more of each row's bound would add to the least cost if columns could be split."""
-        cost, low, high, _ = (np.concatenate(parts) for parts in zip(*self._columns, strict=True))
+        own, low, high, _ = (np.concatenate(parts) for parts in zip(*self._columns, strict=True))
+        cost = own if cost is None else cost
         least, most, matrix = np.concatenate(self._low), np.concatenate(self._high), self._matrix()
         equal, above, below = least == most, (least < most) & np.isfinite(least), (least < most) & np.isfinite(most)
         found = _scipy().linprog(
@@ -112,7 +113,7 @@ class Linear:
         """How many rows there are."""
         return sum(map(len, self._low))
 
-    def _matrix(self) -> Any:  # noqa: ANN401 - SciPy has no types
+    def _matrix(self) -> Any:
         rows, columns, values = (np.concatenate(parts) for parts in zip(*self._cells, strict=True))
         return _sparse().csr_matrix((values, (rows, columns)), shape=(self.count, self.size))
 
@@ -127,19 +128,19 @@ def _scale(cost: FloatArray) -> float:
     return max(float(np.abs(cost).max()), float(np.finfo(float).tiny))
 
 
-def _scipy() -> Any:  # noqa: ANN401 - SciPy has no types
+def _scipy() -> Any:
     from scipy import optimize  # noqa: PLC0415 - slow to import, and needed by this policy alone
 
     return optimize
 
 
-def _sparse() -> Any:  # noqa: ANN401 - as above
+def _sparse() -> Any:
     from scipy import sparse  # noqa: PLC0415 - as above
 
     return sparse
 
 
-def _stacked(above: Any, below: Any) -> Any:  # noqa: ANN401 - as above
+def _stacked(above: Any, below: Any) -> Any:
     return _sparse().vstack((above, below), format="csr")
 
 

@@ -4,7 +4,7 @@ Source: ours; a mixed-integer linear program over a rolling horizon, solved anew
 first. Its plan stands for everybody whom the program leaves alone: what nobody goes before, what is due, what cannot
 move, and what is beyond ``most_jobs`` or ``most_columns``, the least urgent first; those say so. Beside them the
 program places the others at the least grams, nobody later than its time, or than ``balanced`` has it. Only where
-somebody is late does it first look for the least lateness, among all but the foremost.
+somebody is late there does it first look for the least lateness, and then what is due takes part.
 
 What it finds passes the same guard as every shift, job by job beside all others, and replaces the plan of ``balanced``
 only where that is later, or emits more. So no plan is worse than that of ``balanced``, and with constant prices nothing
@@ -20,7 +20,7 @@ from lowtide.policies.beside import Beside, late_in_all_s, less_of
 from lowtide.policies.columns import Part
 from lowtide.policies.linear import Effort
 from lowtide.policies.offer import Offer
-from lowtide.policies.problem import EPSILON_S, Choice, Placement, Problem, Request
+from lowtide.policies.problem import EPSILON_S, Choice, Placement, Problem
 from lowtide.policies.program import Program
 from lowtide.scheduler.model.units import S_PER_H
 
@@ -41,20 +41,20 @@ class Optimal(Balanced):
 
     """
 
-    most_jobs: int = Field(default=60, ge=1, le=2_000)
-    most_columns: int = Field(default=20_000, ge=100, le=2_000_000)
+    most_jobs: int = Field(default=200, ge=1, le=2_000)
+    most_columns: int = Field(default=100_000, ge=100, le=2_000_000)
     gap: float = Field(default=0.001, ge=0.0, le=0.1)
     most_nodes: int = Field(default=50, ge=1, le=1_000_000)
 
     def plan(self, problem: Problem) -> Plan:
         """Choose for every request; as ``balanced`` where that is as good."""
         usual = super().plan(problem)
-        late_s = late_in_all_s(problem, usual)
-        able = [i for i in _by_urgency(problem) if _may_move(problem, usual[i], i, is_late=late_s > 0)]
+        is_late = late_in_all_s(problem, usual) > 0
+        able = [i for i in _by_urgency(problem) if _may_move(problem, usual[i], i, is_late=is_late)]
         members = self._few_enough(problem, able)
         if not members:
             return usual
-        found = self._found(problem, usual, members, late_s)
+        found = self._found(problem, usual, members, is_late=is_late)
         if found is None:
             note = f"as balanced places it; HiGHS found no plan within {self.most_nodes} nodes"
             return _noted(usual, set(able), note)
@@ -73,13 +73,13 @@ class Optimal(Balanced):
             found.append(i)
         return found
 
-    def _found(self, problem: Problem, usual: Plan, members: Members, late_s: float) -> Plan | None:
+    def _found(self, problem: Problem, usual: Plan, members: Members, *, is_late: bool) -> Plan | None:
         """The program's plan for the members, beside the usual one for the others; None where it finds none."""
         beside = Beside(problem, usual, set(members))
         margin_s = self.margin_h * S_PER_H * pressure(problem)
         parts = {}
         for i in members:
-            part = _part(beside.offer(i), usual[i].chosen, margin_s, late_s)
+            part = _part(beside.offer(i), usual[i].chosen, margin_s, is_late=is_late)
             if part is None:
                 beside.keep(i)
             else:
@@ -90,8 +90,8 @@ class Optimal(Balanced):
             return usual
         program = Program(problem, beside.timeline, fresh, self._spare_gpus(problem))
         effort = Effort(self.gap, self.most_nodes)
-        if late_s > 0 and not program.least_late(effort):
-            return None
+        if is_late:
+            program.least_late(effort)
         placed = program.least_grams(effort)
         return None if placed is None else beside.settled(dict(zip(parts, placed, strict=True)))
 
@@ -113,25 +113,23 @@ def _may_move(problem: Problem, choice: Choice, i: int, *, is_late: bool) -> boo
     return request.suspensions_left > 0 and request.hold_s < request.work_s and not is_brief
 
 
-def _part(offer: Offer, usual: Placement | None, margin_s: float, late_s: float) -> Part | None:
+def _part(offer: Offer, usual: Placement | None, margin_s: float, *, is_late: bool) -> Part | None:
     """A job of the program, by when it has to end where; None where it has to stay as it is.
 
     Where all are in time it ends by its time less the margin, or as the usual plan has it, within what is forecast.
-    Else nobody can be later than all are together in the usual plan.
+    Where some are late the margin is theirs, and what may not wait for carbon takes part.
     """
     assert usual is not None  # noqa: S101 - only what is placed may move
     request, prices = offer.request, offer.problem.prices
     open_sites = offer.open_sites()
     is_priced = bool(open_sites[usual.site]) and usual.end_s <= prices.known_until(usual.site) + EPSILON_S
     is_priced = is_priced and not request.is_due
-    if late_s > 0:
-        end_s = max(request.must_end_s, usual.end_s) + late_s / max(1, request.gpus)
-    else:
-        end_s = max(sooner(request, margin_s, offer.problem.grid.slot_s).must_end_s, usual.end_s)
+    in_time = request if is_late else sooner(request, margin_s, offer.problem.grid.slot_s)
+    end_s = max(in_time.must_end_s, usual.end_s)
     if not is_priced:
-        return Part(offer, dict.fromkeys(request.sites, end_s), is_priced=False) if late_s > 0 else None
+        return Part(offer, dict.fromkeys(request.sites, end_s), is_priced=False, usual=usual) if is_late else None
     ends_s = {site: min(end_s, prices.known_until(site)) for site in request.sites if open_sites[site]}
-    return Part(offer, ends_s, is_priced=True, usual=None if late_s > 0 else usual)
+    return Part(offer, ends_s, is_priced=True, usual=usual)
 
 
 def _noted(plan: Plan, numbers: set[int], note: str) -> Plan:
