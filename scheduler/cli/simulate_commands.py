@@ -204,13 +204,11 @@ def _text(found: list[Json], plays: "list[Play]") -> str:
 
 def _without_bound(found: list[Json], plays: "list[Play]") -> list[str]:
     """Says why a bound that was asked for is not there."""
-    missing = [
-        report for report, play in zip(found, plays, strict=True) if play.is_bound_wanted and _has_no_bound(report)
-    ]
-    caps = ", ".join(dict.fromkeys(f"{_cap(report['gpus'])} GPUs at {_zones(report)}" for report in missing))
-    return [f"No bound with {caps}: no schedule ends all of these jobs in time. Raise --gpus or --patience."] * bool(
-        caps
-    )
+    wanted = [report for report, play in zip(found, plays, strict=True) if play.is_bound_wanted]
+    missing = [f"{_cap(report['gpus'])} GPUs at {_zones(report)}" for report in wanted if _has_no_bound(report)]
+    caps = ", ".join(dict.fromkeys(missing))
+    why = f"No bound with {caps}: no schedule ends all of these jobs in time. Raise --gpus or --patience."
+    return [why] if missing else []
 
 
 def _has_no_bound(report: Json) -> bool:

@@ -113,7 +113,7 @@ def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[fl
 
 
 def _against_bound(play: "Play", jobs: Sequence[TraceJob], emitted: float, baseline: float) -> dict[str, object]:
-    """The bound of the same jobs, how far above it this is, and how much of its saving was had; null where it is not wanted or there is none."""
+    """The bound of the same jobs, how far above it this is, and its saving's share; null where there is no bound."""
     least = _bound_g(play, jobs) if play.is_bound_wanted else math.nan
     if math.isnan(least) or baseline <= 0:
         return {"bound_g": None, "bound_ratio": None, "over_bound_fraction": None, "captured_fraction": None}
