@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from lowtide.policies.problem import FloatArray, IntArray
+from lowtide.policies.problem import BoolArray, FloatArray, IntArray
 
 Values = FloatArray | float
 SOLVED, NODES_SPENT = 0, 1
+WHOLE, LEAST = 1e-6, 1e-9
+"""What is so near to a whole number is one; costs, relative to the greatest, so close are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +70,46 @@ class Linear:
         self._cells.append((rows, columns, _spread(values, len(rows))))
 
     def least(self, effort: Effort, cost: FloatArray | None = None) -> FloatArray | None:
-        """The columns' values at the least cost, or the best found within the effort; None where there is none."""
+        """The columns' values at the least cost, or the best found within the effort; None where there is none.
+
+        First column after column is made whole by hand, which takes a moment and mostly ends within the gap.
+        """
         own, low, high, is_whole = (np.concatenate(parts) for parts in zip(*self._columns, strict=True))
-        cost = own if cost is None else cost
+        scaled = (own if cost is None else cost) / _scale(own if cost is None else cost)
+        fluid = self._solved(scaled, low, high, 0.0 * is_whole, effort)
+        if fluid is None:
+            return None
+        near = self._made_whole(fluid, scaled, low, high, is_whole > 0)
+        if near is not None and near.fun <= fluid.fun + effort.gap * abs(near.fun) + LEAST:
+            return _values(near)
+        found = self._solved(scaled, low, high, is_whole, effort)
+        if found is None or (near is not None and near.fun <= found.fun):
+            return None if near is None else _values(near)
+        return _values(found)
+
+    def _made_whole(self, fluid: Any, cost: FloatArray, low: FloatArray, high: FloatArray, whole: BoolArray) -> Any:
+        """A whole solution near a fluid one: what is whole stays, the greatest part becomes whole, and so on."""
+        firm = low.copy()
+        while fluid is not None:
+            parts = np.where(whole, fluid.x, 0.0)
+            firm[parts > 1 - WHOLE] = 1.0
+            open_parts = np.where(parts > 1 - WHOLE, 0.0, parts)
+            if open_parts.max() < WHOLE:
+                break
+            firm[int(open_parts.argmax())] = 1.0
+            fluid = self._solved(cost, firm, high, np.zeros(len(firm)), Effort(0.0, 1))
+        return fluid
+
+    def _solved(self, cost: FloatArray, low: FloatArray, high: FloatArray, is_whole: FloatArray, effort: Effort) -> Any:
+        rows = _scipy().LinearConstraint(self._matrix(), np.concatenate(self._low), np.concatenate(self._high))
         found = _scipy().milp(
-            cost / _scale(cost),
+            cost,
             integrality=is_whole,
             bounds=_scipy().Bounds(low, high),
-            constraints=_scipy().LinearConstraint(
-                self._matrix(), np.concatenate(self._low), np.concatenate(self._high)
-            ),
+            constraints=rows,
             options={"mip_rel_gap": effort.gap, "node_limit": effort.most_nodes},
         )
-        if found.x is None or found.status not in {SOLVED, NODES_SPENT}:
-            return None
-        return np.asarray(found.x, dtype=np.float64)
+        return None if found.x is None or found.status not in {SOLVED, NODES_SPENT} else found
 
     def duals(self, cost: FloatArray | None = None) -> FloatArray | None:
         """[row], what one more of each row's bound would add to the least cost if columns could be split."""
@@ -121,6 +148,10 @@ class Linear:
         self._low.append(_spread(low, count))
         self._high.append(_spread(high, count))
         return np.arange(self.count - count, self.count)
+
+
+def _values(found: Any) -> FloatArray:
+    return np.asarray(found.x, dtype=np.float64)
 
 
 def _scale(cost: FloatArray) -> float:

@@ -43,7 +43,7 @@ class Optimal(Balanced):
 
     most_jobs: int = Field(default=200, ge=1, le=2_000)
     most_columns: int = Field(default=100_000, ge=100, le=2_000_000)
-    gap: float = Field(default=0.001, ge=0.0, le=0.1)
+    gap: float = Field(default=0.02, ge=0.0, le=0.1)
     most_nodes: int = Field(default=50, ge=1, le=1_000_000)
 
     def plan(self, problem: Problem) -> Plan:

@@ -22,7 +22,7 @@ def grams(choices: tuple[Choice, ...]) -> float:
 def crowd(**changes: object) -> Problem:
     """Seven jobs for two GPUs that all want the same hours; those with more slack would gain more by them."""
     requests = [
-        a_request(f"job-{n}", hours=h, window_h=12 - n / 4, power_w=1500.0 - 200 * n, **changes)
+        a_request(f"job-{n}", hours=h, window_h=12 - n / 4, power_w=1500.0 - 200 * n, **changes)  # type: ignore[arg-type]  # any field
         for n, h in enumerate([1, 2, 1.5, 0.5, 2, 1, 1])
     ]
     return a_problem([DAY], *reversed(requests), gpus=2)
