@@ -3,8 +3,8 @@
     python bench/policies.py [--zones DE,GB] [--caps none,49,30,24,20] [--policies NAME,...] [--jobs FILE] ...
 
 First a table for each zone and number of GPUs, then the exact policy on the first jobs of the trace, then GAIA's rules
-without limit against their published figures. Other traces, zones (ZONE.csv or ZONE_*.csv in --intensity-dir), times and
-caps go by the same options.
+without limit against their published figures. Other traces, times, caps and zones (ZONE.csv or ZONE_*.csv in
+--intensity-dir) go by the same options.
 """
 
 import argparse

@@ -19,10 +19,14 @@ WHOLE, LEAST = 1e-6, 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """When HiGHS stops: ``gap`` is relative to what it found, ``most_nodes`` counts linear programs in its tree."""
+    """When to stop: ``gap`` is relative to what was found, ``most_nodes`` counts linear programs in HiGHS' tree.
+
+    A program of more than ``most_searched`` columns is not searched at all: it is made whole by hand, or not.
+    """
 
     gap: float
     most_nodes: int
+    most_searched: int
 
 
 class Linear:
@@ -82,6 +86,8 @@ class Linear:
         near = self._made_whole(fluid, scaled, low, high, is_whole > 0)
         if near is not None and near.fun <= fluid.fun + effort.gap * abs(near.fun) + LEAST:
             return _values(near)
+        if self.size > effort.most_searched:
+            return None if near is None else _values(near)
         found = self._solved(scaled, low, high, is_whole, effort)
         if found is None or (near is not None and near.fun <= found.fun):
             return None if near is None else _values(near)
@@ -97,7 +103,7 @@ class Linear:
             if open_parts.max() < WHOLE:
                 break
             firm[int(open_parts.argmax())] = 1.0
-            fluid = self._solved(cost, firm, high, np.zeros(len(firm)), Effort(0.0, 1))
+            fluid = self._solved(cost, firm, high, np.zeros(len(firm)), Effort(0.0, 1, 0))
         return fluid
 
     def _solved(self, cost: FloatArray, low: FloatArray, high: FloatArray, is_whole: FloatArray, effort: Effort) -> Any:

@@ -36,6 +36,8 @@ class Optimal(Balanced):
         most_jobs: so many jobs are placed by the program, the most urgent first; in [1, 2,000].
         most_columns: of the program; jobs beyond are left as ``balanced`` has them; in [100, 2,000,000].
         gap: how much more than the least the program's plan may emit, as a share; in [0, 0.1].
+        most_searched: a program of more columns is made whole part by part and not searched further, as that would
+            take seconds; in [0, 2,000,000].
         most_nodes: linear programs that are solved in search of whole slots, before the best plan so far is taken;
             in [1, 1,000,000].
 
@@ -44,6 +46,7 @@ class Optimal(Balanced):
     most_jobs: int = Field(default=200, ge=1, le=2_000)
     most_columns: int = Field(default=100_000, ge=100, le=2_000_000)
     gap: float = Field(default=0.02, ge=0.0, le=0.1)
+    most_searched: int = Field(default=500, ge=0, le=2_000_000)
     most_nodes: int = Field(default=50, ge=1, le=1_000_000)
 
     def plan(self, problem: Problem) -> Plan:
@@ -56,7 +59,7 @@ class Optimal(Balanced):
             return usual
         found = self._found(problem, usual, members, is_late=is_late)
         if found is None:
-            note = f"as balanced places it; HiGHS found no plan within {self.most_nodes} nodes"
+            note = "as balanced places it; the program found no plan within its limits"
             return _noted(usual, set(able), note)
         note = f"as balanced places it; of {len(able)} jobs the {len(members)} most urgent are planned exactly"
         return _noted(less_of(problem, usual, found), set(able) - set(members), note)
@@ -89,7 +92,7 @@ class Optimal(Balanced):
         if not fresh:
             return usual
         program = Program(problem, beside.timeline, fresh, self._spare_gpus(problem))
-        effort = Effort(self.gap, self.most_nodes)
+        effort = Effort(self.gap, self.most_nodes, self.most_searched)
         if is_late:
             program.least_late(effort)
         placed = program.least_grams(effort)

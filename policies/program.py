@@ -6,7 +6,7 @@ the linear program gives to the courses of the rounds before (column generation)
 settled in whole numbers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -79,7 +79,7 @@ class Program:
         self._rounds(is_late=True)
         cost = self._late_cost()
         most = sum(part.late_s(part.usual) for part in self._parts)
-        found = self._linear.least(Effort(LATE_GAP, effort.most_nodes), cost)
+        found = self._linear.least(replace(effort, gap=LATE_GAP), cost)
         if found is not None:
             most = min(most, float(cost @ found))
         told = np.flatnonzero(cost)

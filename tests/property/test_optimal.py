@@ -14,7 +14,7 @@ from tests.drawn import problems
 from tests.problems import a_problem, a_request
 from tests.small import Small, can_all_be_in_time, late, least_cost, played
 
-EXACT = Optimal(gap=0.0, most_nodes=100_000, reserve=0.0, margin_h=0.0)
+EXACT = Optimal(gap=0.0, most_nodes=100_000, most_searched=100_000, reserve=0.0, margin_h=0.0)
 HOURS = 0.25
 prices = st.lists(st.integers(1, 6).map(lambda n: 50.0 * n), min_size=12, max_size=12)
 

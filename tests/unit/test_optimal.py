@@ -88,7 +88,7 @@ def test_what_no_solution_has_is_told_and_not_guessed() -> None:
     program = Linear()
     columns = program.columns(2, cost=1.0, high=1.0, is_whole=True)
     program.row((columns, SLOT_S), low=3 * SLOT_S)
-    assert program.least(Effort(0.0, 10)) is None
+    assert program.least(Effort(0.0, 10, 100)) is None
     assert program.duals() is None
 
 
