@@ -2,8 +2,9 @@
 
     python bench/policies.py [--zones DE,GB] [--caps none,49,30,24,20] [--policies NAME,...] [--jobs FILE] ...
 
-First a table for each zone and number of GPUs, then GAIA's rules without limit against their published figures. Other
-traces, zones (ZONE.csv or ZONE_*.csv in --intensity-dir), times and caps go by the same options.
+First a table for each zone and number of GPUs, then the exact policy on the first jobs of the trace, then GAIA's rules
+without limit against their published figures. Other traces, times, caps and zones (ZONE.csv or ZONE_*.csv in
+--intensity-dir) go by the same options.
 """
 
 import argparse
@@ -33,6 +34,8 @@ from lowtide.scheduler.simulate.trace import read_intensity, read_jobs
 SHARED = ROOT.parent / "shared" / "bench"
 H = 3600.0
 BOUND, FIFO, EDF = "LP bound", "FIFO", "EDF"
+EXACT = "optimal"
+"""Too slow for the whole trace, so it has a table of its own."""
 LEGEND = """\
 ratio      emissions against running every job at once without limit (= 1)
 over bound of the ratio: a fluid linear program that knows all arrivals, so that nobody quite meets it
@@ -159,7 +162,9 @@ def asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zones", default="DE,GB")
     parser.add_argument("--caps", default="none,49,30,24,20", help="numbers of GPUs; none for no limit")
-    parser.add_argument("--policies", default=",".join(policy_names()), help="names of installed policies")
+    parser.add_argument("--policies", default=",".join(name for name in policy_names() if name != EXACT))
+    parser.add_argument("--exact-jobs", type=int, default=100, help="so many jobs for the exact policy; 0 for none")
+    parser.add_argument("--exact-caps", default="20", help="numbers of GPUs for these")
     parser.add_argument("--jobs", type=Path, default=SHARED / "jobs" / "pai_1k.csv", help="a trace as for simulate")
     parser.add_argument("--intensity-dir", type=Path, default=SHARED / "intensity")
     parser.add_argument("--start", default="2022-10-19T16:00Z")
@@ -204,8 +209,19 @@ def main() -> None:
             for zone, play in plays.items()
             for cap in caps
         }
+        few = {zone: replace(play, jobs=play.jobs[: options.exact_jobs]) for zone, play in plays.items()}
+        exact = {
+            (zone, cap): {
+                name: pool.submit(figures, name, replace(play, gpus=cap)) for name in (BOUND, "balanced", EXACT)
+            }
+            for zone, play in few.items()
+            for cap in map(int, options.exact_caps.split(","))
+            if play.jobs
+        }
         for (zone, cap), rows in tables.items():
             show(f"{zone}, {'no limit' if cap is None else f'{cap} GPUs'}", rows)
+        for (zone, cap), rows in exact.items():
+            show(f"{zone}, {cap} GPUs, the first {options.exact_jobs} jobs", rows)
         if not options.no_gaia:
             show_gaia(plays, pool)
 

@@ -69,9 +69,9 @@ class Balanced(BaseModel):
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
         """Choose for every request; the plan of the round in which the least time is late."""
-        margin_s = self.margin_h * S_PER_H * _pressure(problem)
+        margin_s = self.margin_h * S_PER_H * pressure(problem)
         asked = replace(
-            problem, requests=tuple(_sooner(request, margin_s, problem.grid.slot_s) for request in problem.requests)
+            problem, requests=tuple(sooner(request, margin_s, problem.grid.slot_s) for request in problem.requests)
         )
         best = self._best(asked)
         while best.stuck:  # who has nowhere to go stays, and was no room for others
@@ -105,7 +105,7 @@ class Balanced(BaseModel):
         return np.floor(np.array(problem.inflow_gpus)[:, None] * ramp).astype(np.int64)
 
 
-def _pressure(problem: Problem) -> float:
+def pressure(problem: Problem) -> float:
     """How long a queue remembers a burst at the usual load, 1 / (1 - √load)², relative to ``FULL_LOAD``; in [0, 1].
 
     Source: the relaxation time of the M/M/1 queue.
@@ -118,7 +118,7 @@ def _pressure(problem: Problem) -> float:
     return ((1 - math.sqrt(FULL_LOAD)) / (1 - math.sqrt(load))) ** 2
 
 
-def _sooner(request: Request, margin_s: float, slot_s: float) -> Request:
+def sooner(request: Request, margin_s: float, slot_s: float) -> Request:
     """A request with less time, by whole slots and by half of its slack at most."""
     by_s = min(margin_s, max(0.0, request.latest_start_s - request.release_s) / 2) // slot_s * slot_s
     if by_s == 0:

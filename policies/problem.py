@@ -193,7 +193,7 @@ class Choice:
     allows (for a running job: going on). ``best`` is what the rule wanted before the guard, None when it
     wanted nothing else. ``saving_g`` and ``doubt_g`` compare ``chosen``, or else the refused ``best``,
     with ``baseline``; ``bar_g`` is what the saving had to exceed. ``gives_way`` marks a running job that is
-    interrupted for more urgent work and not for carbon.
+    interrupted for more urgent work and not for carbon. ``note`` is what else people should know of the placement.
     """
 
     baseline: Placement | None
@@ -205,6 +205,7 @@ class Choice:
     doubt_g: float = 0.0
     bar_g: float = 0.0
     gives_way: bool = False
+    note: str = ""
 
 
 class Prices:

@@ -1,5 +1,6 @@
 """Small queues on one site, in whole slots, all known at the start: played to the end, and searched through."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -37,6 +38,25 @@ def can_all_be_in_time(jobs: tuple[Small, ...], gpus: int) -> bool:
         return any(reaches(slot + 1, _after(left, now), now) for now in _sets(jobs, left, gpus) if must <= now)
 
     return reaches(0, tuple(job.length for job in jobs), frozenset())
+
+
+def least_cost(jobs: tuple[Small, ...], gpus: int, prices: list[float]) -> float:
+    """The least of price times GPUs and slots over all schedules that end every job in time; tries them all."""
+
+    @cache
+    def least(slot: int, left: tuple[int, ...], running: frozenset[int]) -> float:
+        if not any(left):
+            return 0.0
+        if any(slot + n > job.end for n, job in zip(left, jobs, strict=True) if n):
+            return math.inf
+        must = frozenset(i for i in running if left[i] and not jobs[i].may_pause)
+        return min(
+            prices[slot] * sum(jobs[i].gpus for i in now) + least(slot + 1, _after(left, now), now)
+            for now in _sets(jobs, left, gpus)
+            if must <= now
+        )
+
+    return least(0, tuple(job.length for job in jobs), frozenset())
 
 
 def _after(left: tuple[int, ...], now: frozenset[int]) -> tuple[int, ...]:

@@ -161,6 +161,8 @@ def _name(report: Json, plays: "list[Play]") -> str:
     parts = [report["policy"], _params(report)]
     parts += [_zones(report)] if len({tuple(play.intensity) for play in plays}) > 1 else []
     parts += [f"{_cap(report['gpus'])} GPUs"] if len({play.gpus for play in plays}) > 1 else []
+    over = report["over_bound_fraction"]
+    parts += [f"{over:+.2%} over the bound"] if over is not None else []
     return ", ".join(part for part in parts if part)
 
 
@@ -184,6 +186,7 @@ COLUMNS = (
     ("EMITTED", "emissions_g", "{:,.0f} g"),
     ("AT ONCE = 1", "ratio", "{:.4f}"),
     ("BOUND", "bound_ratio", "{:.4f}"),
+    ("OVER BOUND", "over_bound_fraction", "{:+.2%}"),
     ("OF FORESIGHT", "foresight_fraction", "{:.3f}"),
     ("MEAN WAIT", "mean_wait_h", "{:.1f} h"),
     ("LONGEST", "max_wait_h", "{:.1f} h"),
@@ -205,7 +208,21 @@ def _text(found: list[Json], plays: "list[Play]") -> str:
     shown = [c for c in COLUMNS if c[1] not in alike and any(row.get(c[1]) not in {None, ""} for row in rows)]
     cells = [[Cell(NONE if row.get(key) is None else how.format(row[key])) for _, key, how in shown] for row in rows]
     columns = [Column(title, is_number=key not in TEXTS) for title, key, _ in shown]
-    return f"{_head(plays)}\n{table(columns, cells)}"
+    return "\n".join([_head(plays), table(columns, cells), *_without_bound(found, plays)])
+
+
+def _without_bound(found: list[Json], plays: "list[Play]") -> list[str]:
+    """Says why a bound that was asked for is not there."""
+    wanted = [report for report, play in zip(found, plays, strict=True) if play.is_bound_wanted]
+    missing = [f"{_cap(report['gpus'])} GPUs at {_zones(report)}" for report in wanted if _has_no_bound(report)]
+    caps = ", ".join(dict.fromkeys(missing))
+    why = f"No bound with {caps}: no schedule ends all of these jobs in time. Raise --gpus or --patience."
+    return [why] if missing else []
+
+
+def _has_no_bound(report: Json) -> bool:
+    """Whether there is no bound that a report could be held against."""
+    return report["bound_ratio"] is None and report["completed"] > 0
 
 
 def _row(report: Json) -> Json:

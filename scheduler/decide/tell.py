@@ -202,7 +202,8 @@ def _candidate(
         for (a, b), way in zip(placed.spans, modes, strict=True)
     )
     is_chosen = choice.chosen is not None and choice.chosen.course == placed.course
-    return Candidate(segments, placed.cost_g, is_chosen, note, *brought(asker.request, placed))
+    told = f"{note}; {choice.note}" if is_chosen and choice.note else note
+    return Candidate(segments, placed.cost_g, is_chosen, told, *brought(asker.request, placed))
 
 
 def _conditions(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot, code: ReasonCode) -> tuple[str, ...]:

@@ -138,12 +138,18 @@ def _transfer_g(course: Course, play: "Play") -> float:
 
 
 def _against_bound(play: "Play", jobs: Sequence[TraceJob], emitted: float, baseline: float) -> dict[str, object]:
-    """The bound of the same jobs, and how much of its saving was had; null where it is not wanted or there is none."""
+    """The bound of the same jobs, how far above it this is, and its saving's share; null where there is no bound."""
     least = _bound_g(play, jobs) if play.is_bound_wanted else math.nan
     if math.isnan(least) or baseline <= 0:
-        return {"bound_g": None, "bound_ratio": None, "captured_fraction": None}
+        return {"bound_g": None, "bound_ratio": None, "over_bound_fraction": None, "captured_fraction": None}
     captured = (baseline - emitted) / (baseline - least) if baseline > least else None
-    return {"bound_g": least, "bound_ratio": least / baseline, "captured_fraction": captured}
+    over = emitted / least - 1 if least > 0 else None
+    return {
+        "bound_g": least,
+        "bound_ratio": least / baseline,
+        "over_bound_fraction": over,
+        "captured_fraction": captured,
+    }
 
 
 def _bound_g(play: "Play", jobs: Sequence[TraceJob]) -> float:

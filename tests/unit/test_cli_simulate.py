@@ -20,7 +20,7 @@ KEYS = [
     *("emissions_g", "baseline_emissions_g", "ratio", "transfer_g", "transfer_kwh", "energy_kwh"),
     *("mean_wait_h", "p95_wait_h", "max_wait_h", "patience_misses", "deadline_misses"),
     *("longest_miss_h", "peak_gpus", "suspensions", "churn"),
-    *("lost_work_s", "bound_g", "bound_ratio", "captured_fraction"),
+    *("lost_work_s", "bound_g", "bound_ratio", "over_bound_fraction", "captured_fraction"),
     *("forecast", "as_issued", "seed", "clairvoyant", "estimate"),
     *("slot_s", "plan_p50_ms", "plan_p99_ms", "wall_s", "foresight_fraction"),
 ]
@@ -47,6 +47,26 @@ def test_the_document_has_the_keys_that_were_promised(files: list[str]) -> None:
     assert (found["completed"], found["peak_gpus"], found["forecast"]) == (3, 3, "perfect")
     assert found["bound_ratio"] <= found["ratio"] < 1
     assert 0 < found["captured_fraction"] <= 1
+    assert found["over_bound_fraction"] == pytest.approx(found["ratio"] / found["bound_ratio"] - 1)
+
+
+def test_the_table_and_the_page_tell_how_far_each_result_is_above_the_bound(files: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    page = tmp_path / "page.html"
+    options = ["--gpus", "4,none", "--policy", "asap", "--policy", "optimal", "--bound"]
+    result = simulate(*files, *options, "--html", str(page))
+    assert result.exit_code == 0, result.output
+    rows = [line for line in result.output.splitlines() if re.search("asap|optimal", line)]
+    assert "OVER BOUND" in result.output
+    assert all(re.search(r"\+\d+\.\d\d%", row) for row in rows)
+    assert page.read_text().count("over the bound") >= len(rows)
+
+
+def test_where_no_schedule_is_in_time_the_table_says_why_there_is_no_bound(files: list[str]) -> None:
+    Path(files[1]).write_text("submit_s,duration_s,gpus\n" + "0,36000,2\n" * 2)
+    result = simulate(*files, "--policy", "asap", "--gpus", "2", "--patience", "short=0h,long=0h,split=2h", "--bound")
+    assert result.exit_code == 0, result.output
+    assert "No bound with 2 GPUs at ci: no schedule ends all of these jobs in time. Raise --gpus or" in result.output
 
 
 def test_policies_are_compared_in_one_table(files: list[str]) -> None:
