@@ -1,5 +1,7 @@
 """A daemon that was killed, and whose grid source is away when it comes back days later."""
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +17,12 @@ def forecast(daemon: RealDaemon) -> Json:
     return found
 
 
+def kept(daemon: RealDaemon) -> int:
+    """How many figures the store has."""
+    with closing(sqlite3.connect(f"file:{daemon.data_dir / 'lowtide.db'}?mode=ro", uri=True)) as store:
+        return int(store.execute("SELECT COUNT(*) FROM intensity").fetchone()[0])
+
+
 def test_old_figures_steer_after_a_kill_only_where_the_site_asks_for_it(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     later = ("--clock-start", (now + timedelta(days=4)).isoformat(), "--clock-rate", "1")
@@ -25,6 +33,7 @@ def test_old_figures_steer_after_a_kill_only_where_the_site_asks_for_it(tmp_path
         asking = RealDaemon(tmp_path / "data", {"sites": [{**site, "climatology": True}], "grids": grids})
         asking.start(wait=False).await_open()
         until(lambda: forecast(asking)["rung"] == "own_forecast", "the history to come")
+        until(lambda: kept(asking), "the history to be kept")
         asking.kill()
         vendor.answer = lambda _: Reply(503)
         asking.start(*later, wait=False).await_open()
