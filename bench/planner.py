@@ -5,6 +5,7 @@ interruptible and free to run anywhere; the sites together hold the queue in abo
 over the day with another hour of it at each site.
 """
 
+import math
 import resource
 import time
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import plotext
 
+from lowtide.policies.warm import warm
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.market import market
 from lowtide.scheduler.model.job import JobId
@@ -63,6 +66,7 @@ def timed(snapshot: Snapshot) -> tuple[Plan, float]:
 
 def bench_planner(_folder: Path, row: Callable[..., None]) -> None:
     """Whole plans, one more job, and growth."""
+    warm()
     print(f"One plan; unless told otherwise {JOBS:,} jobs, {SITES} sites, {HOURS} h of 15-min slots")
     for policy in POLICIES:
         plan, took_s = timed(queue_of(JOBS, SITES, HOURS, policy))
@@ -75,7 +79,7 @@ def bench_planner(_folder: Path, row: Callable[..., None]) -> None:
         ("sites", (1, 3, 10, 30)),
         ("hours", (24, 48, 96, 168)),
     ):
-        _growth(what, sizes, row)
+        _draw(what, sizes, _growth(what, sizes, row))
     for policy in POLICIES:
         _, took_s = timed(queue_of(100_000, SITES, HOURS, policy))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEBI
@@ -100,13 +104,35 @@ def _one_placement(row: Callable[..., None]) -> None:
         row(f"one placement added, resized, removed{what}", f"{each_us:.1f} us", "goal: microseconds")
 
 
-def _growth(what: str, sizes: tuple[int, ...], row: Callable[..., None]) -> None:
-    """Seconds by the size of one thing, the others as usual; ``asap`` beside it."""
+def _growth(what: str, sizes: tuple[int, ...], row: Callable[..., None]) -> list[tuple[float, float]]:
+    """Seconds by the size of one thing, the others as usual: of ``asap`` and of ``balanced``."""
+    found = []
     for size in sizes:
         jobs, sites, hours = (size if what == name else usual for name, usual in _USUAL.items())
         _, base_s = timed(queue_of(jobs, sites, hours, "asap"))
         _, took_s = timed(queue_of(jobs, sites, hours, "balanced"))
         row(f"balanced: {size:,} {what}", f"{took_s:.2f} s", f"{took_s / base_s:.1f} x asap's {base_s:.2f} s")
+        found.append((base_s, took_s))
+    return found
+
+
+def _draw(what: str, sizes: tuple[int, ...], found: list[tuple[float, float]]) -> None:
+    """Both on a chart whose scales are logarithmic, so that what grows in proportion is a diagonal."""
+    figure = plotext.figure
+    figure.clear()
+    figure.theme("colorless")
+    figure.plot_size(76, 14)
+    for number, marker in enumerate("ab"):
+        taken_s = [math.log10(pair[number]) for pair in found]
+        signal = figure.signal([math.log10(size) for size in sizes], taken_s, marker=marker)
+        signal.lines()
+        figure.draw(signal)
+    figure.title(f"seconds by {what}: a is asap, b is balanced")
+    figure.ruler("x").ticks([math.log10(size) for size in sizes], [f"{size:,}" for size in sizes])
+    least_s, most_s = min(base_s for base_s, _ in found), max(took_s for _, took_s in found)
+    seconds = [10.0**n for n in range(-4, 4) if least_s / 10 < 10.0**n < 10 * most_s]
+    figure.ruler("y").ticks([math.log10(s) for s in seconds], [f"{s:g} s" for s in seconds])
+    print(plotext.uncolorize(str(figure.build()).rstrip()))
 
 
 _USUAL = {"jobs": 3000, "sites": SITES, "hours": HOURS}

@@ -68,17 +68,25 @@ class Balanced(BaseModel):
         return True
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
-        """Choose for every request; the plan of the round in which the least time is late."""
-        margin_s = self.margin_h * S_PER_H * pressure(problem)
-        asked = replace(
-            problem, requests=tuple(sooner(request, margin_s, problem.grid.slot_s) for request in problem.requests)
+        """Choose for every request; a margin that has somebody late is given up."""
+        margin_s, slot_s = self.margin_h * S_PER_H * pressure(problem), problem.grid.slot_s
+        best = self._settled(
+            replace(problem, requests=tuple(sooner(request, margin_s, slot_s) for request in problem.requests))
         )
-        best = self._best(asked)
+        late_s = best.late_s(problem.requests)
+        if late_s > 0 and margin_s >= slot_s:
+            other = self._settled(problem)
+            best = other if other.late_s(problem.requests) < late_s else best
+        return tuple(best.choices[i] for i in range(len(problem.requests)))
+
+    def _settled(self, problem: Problem) -> "_Round":
+        """The best round in which nobody gives way who has nowhere to go."""
+        asked, best = problem, self._best(problem)
         while best.stuck:  # who has nowhere to go stays, and was no room for others
             kept = tuple(replace(r, hold_s=r.work_s) if r in best.stuck else r for r in asked.requests)
             asked = replace(asked, requests=kept)
             best = self._best(asked)
-        return tuple(best.choices[i] for i in range(len(problem.requests)))
+        return best
 
     def _best(self, problem: Problem) -> "_Round":
         """The round in which the least time is late."""
@@ -217,6 +225,11 @@ class _Round:
         for i, request in enumerate(requests):
             if i not in self.choices:
                 self._take(i, among(request, problem.prices, self._at_ease))
+
+    def late_s(self, requests: tuple[Request, ...]) -> float:
+        """By how many seconds requests, as they were first asked about, end late; weighted by GPUs."""
+        late = ((_late_s(self.choices[i], request), max(1, request.gpus)) for i, request in enumerate(requests))
+        return sum(late_s * weight for late_s, weight in late)
 
     def _in_need(self, request: Request) -> Choice:
         """Where running jobs need not move if that is in time, else in their place."""
