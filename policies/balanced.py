@@ -8,7 +8,7 @@ what waits. Each takes the cheapest slots that are left at any site. That makes 
   wait for the same clean hours, and what comes in between would be late. It grows with the distance:
   ``reserve`` · inflow · (1 - exp(-t / ``reserve_memory_h``)).
 - Jobs are planned to end before their time, by ``margin_h`` where the load nears capacity, by less where it does not:
-  what comes in between then finds somebody who can still move.
+  what comes in between then finds somebody who can still move. A margin that has somebody late is given up.
 - A job that comes out late is served again as one that is due, among the running ones in order of slack: those with
   more of it make room. If some still are, the last attempt goes by when each must end, which for one GPU and work
   that may be interrupted is the best order there is.

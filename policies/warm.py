@@ -7,6 +7,7 @@ import numpy as np
 from lowtide.policies.offer import Offer
 from lowtide.policies.pieces import cheapest_pieces, earliest_pieces
 from lowtide.policies.problem import Prices, Problem, Request, SlotGrid
+from lowtide.policies.stretches import Asked, stretches_of
 from lowtide.policies.timeline import Timeline
 
 
@@ -39,3 +40,5 @@ def warm() -> None:
     cheapest_pieces(offer)
     earliest_pieces(offer)
     offer.cheapest()
+    asked = Asked(request.length_s, 60.0, 0, 900.0, 900.0, 2)
+    stretches_of(price[0], np.diff(grid.edges_s), free[0] > 0, asked)
