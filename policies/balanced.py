@@ -60,7 +60,7 @@ class Balanced(BaseModel):
 
     reserve: float = Field(default=0.35, ge=0.0, le=1.0)
     reserve_memory_h: float = Field(default=8.0, gt=0.0, le=168.0)
-    margin_h: float = Field(default=2.5, ge=0.0, le=24.0)
+    margin_h: float = Field(default=2.0, ge=0.0, le=24.0)
 
     @property
     def is_joint(self) -> bool:
