@@ -34,6 +34,7 @@ class Optimal(Balanced):
 
     Attributes:
         most_jobs: so many jobs are placed by the program, the most urgent first; in [1, 2,000].
+        most_late: the same where somebody is late, as to look for the least lateness takes long; in [1, 2,000].
         most_columns: of the program; jobs beyond are left as ``balanced`` has them; in [100, 2,000,000].
         gap: how much more than the least the program's plan may emit, as a share; in [0, 0.1].
         most_searched: a program of more columns is made whole part by part and not searched further, as that would
@@ -44,6 +45,7 @@ class Optimal(Balanced):
     """
 
     most_jobs: int = Field(default=200, ge=1, le=2_000)
+    most_late: int = Field(default=6, ge=1, le=2_000)
     most_columns: int = Field(default=100_000, ge=100, le=2_000_000)
     gap: float = Field(default=0.02, ge=0.0, le=0.1)
     most_searched: int = Field(default=500, ge=0, le=2_000_000)
@@ -54,7 +56,7 @@ class Optimal(Balanced):
         usual = super().plan(problem)
         is_late = late_in_all_s(problem, usual) > 0
         able = [i for i in _by_urgency(problem) if _may_move(problem, usual[i], i, is_late=is_late)]
-        members = self._few_enough(problem, able)
+        members = self._few_enough(problem, able[: self.most_late if is_late else self.most_jobs])
         if not members:
             return usual
         found = self._found(problem, usual, members, is_late=is_late)
@@ -67,7 +69,7 @@ class Optimal(Balanced):
     def _few_enough(self, problem: Problem, able: Members) -> Members:
         """The most urgent ones, as many as the program may hold."""
         found, columns = [], 0
-        for i in able[: self.most_jobs]:
+        for i in able:
             request, grid = problem.requests[i], problem.grid
             slots = min(grid.slots_until(max(0.0, request.must_end_s)), grid.count) - grid.slot_at(request.release_s)
             columns += max(1, slots) * len(request.sites) * (2 if request.suspensions_left else 1)
