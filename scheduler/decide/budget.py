@@ -88,8 +88,11 @@ def _mean_price(view: JobView, here: Market) -> float:
 
 
 def asked_anew(snapshot: Snapshot) -> Snapshot:
-    """The same, asking about every job with a budget: what is left of it may have changed by any other."""
-    if snapshot.asked is None or not snapshot.projects:
+    """The same, asking about every job with a budget: what is left of it may have changed by any other.
+
+    A part of a queue stays as it is: whose start has come is in it, and nobody else begins.
+    """
+    if snapshot.asked is None or snapshot.is_partial or not snapshot.projects:
         return snapshot
     names = {name for name, project in snapshot.projects.items() if project.spendings}
     budgeted = {view.job_id for view in snapshot.jobs if view.project in names}

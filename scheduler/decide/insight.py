@@ -10,8 +10,8 @@ from lowtide.policies.lift import margin_g
 from lowtide.policies.offer import Offer
 from lowtide.policies.problem import EPSILON_S, Placement
 from lowtide.scheduler.decide.case import Case, case_of, least
-from lowtide.scheduler.decide.triage import is_clinical
 from lowtide.scheduler.decide.unbinding import suspending, unbinding
+from lowtide.scheduler.decide.urgency import is_clinical
 from lowtide.scheduler.decide.wording import mass, when
 from lowtide.scheduler.model.bind import Bind, BindCode, Insight
 from lowtide.scheduler.model.job import JobId

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from lowtide.policies.problem import EPSILON_S
 from lowtide.scheduler.decide.market import LIVE
+from lowtide.scheduler.decide.urgency import is_clinical
 from lowtide.scheduler.decide.wording import when
 from lowtide.scheduler.decide.workflow import Limit, workflow
 from lowtide.scheduler.model.job import JobId
@@ -48,8 +49,9 @@ def in_order(snapshot: Snapshot, plan_once: PlanOnce, plan_beside: PlanOnce) -> 
         return plan_once(snapshot)
     chain = _Chain(snapshot)
     ends = chain.expected()
-    plan, ends = _mended(chain, plan_once(chain.released(ends)), ends, plan_beside)
-    late_s = chain.late_s(plan, ends)
+    first = plan_once(chain.released(ends))
+    plan, ends = _mended(chain, first, ends, plan_beside)
+    late_s = 0.0 if plan is first or snapshot.is_partial else chain.late_s(plan, ends)
     if late_s > 0:  # beside the others there was too little room; with the releases known, all are planned once more
         again = plan_once(replace(chain.released(ends), asked=None))
         other, known = _mended(chain, again, ends, plan_beside)
@@ -132,23 +134,19 @@ class _Chain:
         if plan is not None:
             pairs = zip(views, plan.decisions, strict=True)
             views = [replace(view, decided=decision) for view, decision in pairs]
-        return replace(self._snapshot, jobs=tuple(views))
+        asked = self._snapshot.asked
+        if asked is not None:  # what clinical work waits for may have been planned before that work was there
+            asked |= self._flow.clinical.keys()
+        return replace(self._snapshot, jobs=tuple(views), asked=asked)
 
     def _bounded(self, view: JobView, ends: Ends) -> JobView:
         """A job with its release, the time that this and the jobs behind it leave it, and its importance."""
         if view.job_id not in self._flow.importance:
             return view
         release = self._release(view, ends)
-        latest = _latest(view, release)
-        limit = self._limits.get(view.job_id)
-        is_limited = limit is not None and limit.finish_at < latest
-        return replace(
-            view,
-            released_at=release,
-            latest_finish_at=limit.finish_at if limit is not None and is_limited else latest,
-            has_deadline=view.has_deadline or is_limited,
-            importance=self._flow.importance[view.job_id],
-        )
+        importance = self._flow.importance[view.job_id]
+        own = replace(view, released_at=release, latest_finish_at=_latest(view, release), importance=importance)
+        return self._flow.hurried(own, self._limits.get(view.job_id))
 
     def misplaced(self, plan: Plan, used: Ends, ends: Ends) -> frozenset[JobId]:
         """Jobs that a plan has begin before the ends that it plans, or needlessly late as it believed in later ones."""
@@ -208,10 +206,16 @@ class _Chain:
                 return decision
             told = (f"{_named(view)} had ended",)
             return replace(decision, action=Action.WAIT, reason=reason, would_start_now_if=told)
+        later = self._hurried_by(view, decision.reason.code)
+        return decision if later is None else replace(decision, reason=Reason(ReasonCode.WAITED_FOR, {"job_id": later}))
+
+    def _hurried_by(self, view: JobView, code: ReasonCode) -> JobId | None:
+        """The job that waits for one that may not be delayed, if that is why."""
+        if code is ReasonCode.CLINICAL and not is_clinical(view, self._snapshot.queues.get(view.queue)):
+            return self._flow.clinical.get(view.job_id)
         limit = self._limits.get(view.job_id)
-        if limit is not None and decision.reason.code in OUT_OF_TIME and limit.finish_at < view.latest_finish_at:
-            return replace(decision, reason=Reason(ReasonCode.WAITED_FOR, {"job_id": limit.job_id}))
-        return decision
+        is_limit = limit is not None and code in OUT_OF_TIME and limit.finish_at < view.latest_finish_at
+        return limit.job_id if limit is not None and is_limit else None
 
 
 def _latest(view: JobView, release: datetime | None) -> datetime:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from lowtide.scheduler.decide.market import LIVE
-from lowtide.scheduler.decide.triage import is_clinical
+from lowtide.scheduler.decide.urgency import is_clinical
 from lowtide.scheduler.model.plan import JobDecision, JobView, Plan, Row, Segment, SiteView, Snapshot
-from lowtide.scheduler.model.site import Pool, Queue, Site
+from lowtide.scheduler.model.site import Pool, Site
 
 TWIN = " (clinical)"
 BOOKED = " (reservation {})"
@@ -110,7 +110,7 @@ class _Jobs:
 
     def _rows_of(self, job: JobView) -> tuple[str, ...]:
         """Where it may run, in the job's order of sites; work without GPUs leaves the CPUs beside GPUs for last."""
-        clinical = is_clinical(job, self._queues.get(job.queue) or Queue(job.queue))
+        clinical = is_clinical(job, self._queues.get(job.queue))
         booked = frozenset(one.number for one in self._reservations if one.admits(job.project, job.queue))
         known = job.allowed_sites, job.resources.gpus == 0, clinical, booked
         if known not in self._allowed:

@@ -6,7 +6,7 @@ from lowtide.policies.lift import margin_g
 from lowtide.policies.pieces import cheapest_pieces
 from lowtide.policies.problem import EPSILON_S
 from lowtide.scheduler.decide.case import Case
-from lowtide.scheduler.decide.triage import is_clinical
+from lowtide.scheduler.decide.urgency import is_clinical
 from lowtide.scheduler.decide.wording import percent, when
 from lowtide.scheduler.model.plan import Action, SiteView
 from lowtide.scheduler.model.reason import ReasonCode

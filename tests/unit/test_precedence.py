@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.workflow import workflow
-from lowtide.scheduler.model.job import JobId
+from lowtide.scheduler.model.job import JobId, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Plan
 from lowtide.scheduler.model.reason import ReasonCode
@@ -156,3 +156,43 @@ def test_a_full_site_delays_what_waits_with_what_is_waited_for() -> None:
     views = [a_job_view("big", hours=3, patience_h=0), *a_chain()]
     plan = decide(a_snapshot(*views, sites=[site], queues=JOINT))
     assert start_of(plan, "train") >= end_of(plan, "prep") >= NOON + timedelta(hours=1)
+
+
+def test_inv_10_what_clinical_work_waits_for_is_not_delayed_for_carbon_either() -> None:
+    jobs = [
+        a_job_view("fetch"),
+        a_job_view("prep", waits_for=after("fetch")),
+        a_job_view("scan", urgency=Urgency.CLINICAL, waits_for=after("prep")),
+    ]
+    plan = decide(a_snapshot(*jobs, queues=JOINT, forecasts=A_DIP_LATE))
+    assert start_of(plan, "fetch") == NOON
+    assert start_of(plan, "prep") == end_of(plan, "fetch")
+    assert start_of(plan, "scan") == end_of(plan, "prep")
+    sentence = decided(plan, "fetch").reason.sentence
+    assert sentence == "must run now: prep waits for it and cannot be in time otherwise"
+
+
+def test_clinical_work_that_comes_in_has_what_it_waits_for_planned_anew() -> None:
+    prep = a_job_view("prep")
+    before = decide(a_snapshot(prep, queues=JOINT, forecasts=A_DIP_LATE))
+    assert start_of(before, "prep") > NOON
+    jobs = [
+        replace(prep, decided=before.decisions[0]),
+        a_job_view("scan", urgency=Urgency.CLINICAL, waits_for=after("prep")),
+    ]
+    shot = replace(a_snapshot(*jobs, queues=JOINT, forecasts=A_DIP_LATE), asked=frozenset({JobId("scan")}))
+    assert start_of(decide(shot), "prep") == NOON
+
+
+def test_what_clinical_work_waits_for_does_not_pause_for_carbon() -> None:
+    runs = a_job_view("prep", hours=3, running_h=2.0, suspendable=True, at_stake_s=0.0)
+    alone = decide(a_snapshot(runs, queues=JOINT, forecasts=A_DIP_LATE))
+    assert decided(alone, "prep").action is Action.SUSPEND
+    scan = a_job_view("scan", urgency=Urgency.CLINICAL, waits_for=after("prep"))
+    assert decided(decide(a_snapshot(runs, scan, queues=JOINT, forecasts=A_DIP_LATE)), "prep").action is Action.KEEP
+
+
+def test_clinical_work_that_is_held_hurries_nobody() -> None:
+    scan = a_job_view("scan", urgency=Urgency.CLINICAL, waits_for=after("prep"), held=True)
+    plan = decide(a_snapshot(a_job_view("prep"), scan, queues=JOINT, forecasts=A_DIP_LATE))
+    assert start_of(plan, "prep") > NOON
