@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from lowtide.scheduler.decide.market import LIVE
 from lowtide.scheduler.decide.urgency import is_clinical
+from lowtide.scheduler.model.data import Transfer
 from lowtide.scheduler.model.plan import JobDecision, JobView, Plan, Row, Segment, SiteView, Snapshot
 from lowtide.scheduler.model.site import Pool, Site
 
@@ -103,10 +104,15 @@ class _Jobs:
             allowed_sites=self._rows_of(job),
             site=job.site if site is None else _key(site.name, _pool_of(job, site)),
             decided=None if job.decided is None else _renamed(job.decided, self._parted),
-            transfers=tuple(
-                replace(one, site=row.key) for one in job.transfers for row, _ in self._parts if row.site == one.site
-            ),
+            transfers=tuple(self._brought(job)) if job.transfers else (),
         )
+
+    def _brought(self, job: JobView) -> Iterator[Transfer]:
+        """What is brought to each row; it comes from any one of the rows of a site: their prices are the same."""
+        first = {row.site: row.key for row, _ in reversed(self._parts)}
+        for one in job.transfers:
+            parts = tuple(replace(part, source=first.get(part.source, part.source)) for part in one.parts)
+            yield from (replace(one, site=row.key, parts=parts) for row, _ in self._parts if row.site == one.site)
 
     def _rows_of(self, job: JobView) -> tuple[str, ...]:
         """Where it may run, in the job's order of sites; work without GPUs leaves the CPUs beside GPUs for last."""
