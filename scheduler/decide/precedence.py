@@ -218,6 +218,16 @@ class _Chain:
         return limit.job_id if limit is not None and is_limit else None
 
 
+def released(view: JobView, plan: Plan) -> JobView:
+    """A job as a plan has it: released when what it waits for ends, as far as the plan tells."""
+    ends = {one.job_id: one.chosen.finish for one in plan.decisions if one.chosen is not None}
+    moments = [ends.get(job_id) for job_id in view.waits_for]
+    known = [moment for moment in moments if moment is not None]
+    if not known or len(known) < len(moments):
+        return view
+    return replace(view, released_at=max(known), latest_finish_at=_latest(view, max(known)))
+
+
 def _latest(view: JobView, release: datetime | None) -> datetime:
     """By when a job itself has to end; until its release its patience has not begun."""
     if release is None or view.has_deadline:

@@ -25,20 +25,29 @@ Part = tuple[Row, SiteView]
 
 def in_rows(snapshot: Snapshot, decide: Callable[[Snapshot], Plan]) -> Plan:
     """What ``decide`` says of a snapshot whose sites are its rows, told by site and pool."""
-    is_parted = any(view.site.pools or view.site.virtual_capacity for view in snapshot.sites)
-    if not is_parted and not any(one.has_members for one in snapshot.reservations):
+    if not _is_parted(snapshot):
         return decide(snapshot)
-    parts = [part for view in snapshot.sites for part in _parts(view, snapshot)]
-    rows = {row.key: row for row, _ in parts}
-    jobs = _Jobs(snapshot, parts)
-    parted = replace(
-        snapshot,
-        sites=tuple(view for _, view in parts),
-        jobs=tuple(jobs.in_rows(view) for view in snapshot.jobs),
-        rows=tuple(rows.values()),
-    )
-    plan = decide(parted)
+    jobs = _Jobs(snapshot)
+    plan, rows = decide(jobs.parted), {row.key: row for row in jobs.parted.rows}
     return replace(plan, decisions=tuple(_told(decision, rows) for decision in plan.decisions))
+
+
+def looked_at(snapshot: Snapshot, plan: Plan) -> tuple[Snapshot, Plan]:
+    """The same snapshot and its plan by rows, for whoever looks at them once more; a pool's own row stands for all."""
+    if not _is_parted(snapshot):
+        return snapshot, plan
+    jobs = _Jobs(snapshot)
+    return jobs.parted, replace(plan, decisions=tuple(_renamed(one, jobs.own_row) for one in plan.decisions))
+
+
+def read(key: str) -> str:
+    """The key of a row as people read it: what they call the site or the pool."""
+    return NOT_READ.sub("", key)
+
+
+def _is_parted(snapshot: Snapshot) -> bool:
+    is_parted = any(view.site.pools or view.site.virtual_capacity for view in snapshot.sites)
+    return is_parted or any(one.has_members for one in snapshot.reservations)
 
 
 def _parts(view: SiteView, snapshot: Snapshot) -> Iterator[Part]:
@@ -90,20 +99,26 @@ def _pool_of(job: JobView, site: Site) -> str:
 class _Jobs:
     """The jobs of a snapshot, with rows in place of sites."""
 
-    def __init__(self, snapshot: Snapshot, parts: list[Part]) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self._queues, self._reservations = snapshot.queues, snapshot.reservations
         self._sites = {view.site.name: view.site for view in snapshot.sites}
-        self._parts = parts
+        self._parts = [part for view in snapshot.sites for part in _parts(view, snapshot)]
         self._allowed: dict[tuple[object, ...], tuple[str, ...]] = {}
+        self.parted = replace(
+            snapshot,
+            sites=tuple(view for _, view in self._parts),
+            jobs=tuple(self._in_rows(view) for view in snapshot.jobs),
+            rows=tuple(row for row, _ in self._parts),
+        )
 
-    def in_rows(self, job: JobView) -> JobView:
+    def _in_rows(self, job: JobView) -> JobView:
         """One job; what was decided about it too, as that may stand."""
         site = self._sites.get(job.site or "")
         return replace(
             job,
             allowed_sites=self._rows_of(job),
             site=job.site if site is None else _key(site.name, _pool_of(job, site)),
-            decided=None if job.decided is None else _renamed(job.decided, self._parted),
+            decided=None if job.decided is None else _renamed(job.decided, self.own_row),
             transfers=tuple(self._brought(job)) if job.transfers else (),
         )
 
@@ -135,7 +150,8 @@ class _Jobs:
             part for part in shared if part[0].is_twin is (is_clinical and has_twins)
         ]
 
-    def _parted(self, segment: Segment) -> Segment:
+    def own_row(self, segment: Segment) -> Segment:
+        """A stretch by the row of its pool."""
         site = self._sites.get(segment.site)
         if site is None or not site.pools:
             return segment
@@ -155,12 +171,11 @@ def _told(decision: JobDecision, rows: dict[str, Row]) -> JobDecision:
 
 
 def _plain(value: object) -> object:
-    return NOT_READ.sub("", value) if isinstance(value, str) else value
+    return read(value) if isinstance(value, str) else value
 
 
 def _renamed(decision: JobDecision, rename: Callable[[Segment], Segment]) -> JobDecision:
     candidates = tuple(
-        replace(one, segments=tuple(map(rename, one.segments)), note=NOT_READ.sub("", one.note))
-        for one in decision.candidates
+        replace(one, segments=tuple(map(rename, one.segments)), note=read(one.note)) for one in decision.candidates
     )
     return replace(decision, candidates=candidates)
