@@ -110,7 +110,7 @@ def _may_move(problem: Problem, choice: Choice, i: int, *, is_late: bool) -> boo
     request, placed = problem.requests[i], choice.chosen
     if placed is None or request.is_foremost or (request.is_due and not is_late):
         return False
-    if request.moves:  # how long its data takes to a site, the program does not know
+    if request.moves or not request.power_w:  # the program knows no way for data, and nothing else to be saved
         return False
     if request.running_at is None:
         return True
