@@ -126,7 +126,7 @@ def case_of(job_id: JobId, snapshot: Snapshot, plan: Plan) -> Case | None:
         return None
     queue = snapshot.queues.get(view.queue) or Queue(view.queue, policy="asap")
     asker = asker_of(released(view, plan) if view.waits_for else view, queue, snapshot, here)
-    if asker.request.moves:
+    if asker.request.moves and asker.request.sites:
         asker = replace(asker, request=_as_far(asker.request, decision.chosen, here))
     return Case(asker, decision, snapshot, here, _left(job_id, snapshot, plan, here))
 
