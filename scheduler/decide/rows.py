@@ -8,6 +8,7 @@ a twin with all of it, for clinical work.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from lowtide.scheduler.decide.market import LIVE
 from lowtide.scheduler.decide.urgency import is_clinical
@@ -118,7 +119,7 @@ class _Jobs:
             job,
             allowed_sites=self._rows_of(job),
             site=job.site if site is None else _key(site.name, _pool_of(job, site)),
-            decided=None if job.decided is None else _renamed(job.decided, self.own_row),
+            decided=None if job.decided is None else _renamed(job.decided, self._row_of(job)),
             transfers=tuple(self._brought(job)) if job.transfers else (),
         )
 
@@ -150,13 +151,19 @@ class _Jobs:
             part for part in shared if part[0].is_twin is (is_clinical and has_twins)
         ]
 
-    def own_row(self, segment: Segment) -> Segment:
-        """A stretch by the row of its pool."""
+    def _row_of(self, job: JobView) -> Callable[[Segment], Segment]:
+        """Stretches of a job by the row on which it would be placed again: clinical work has all there is."""
+        has_twins = job.state not in LIVE and is_clinical(job, self._queues.get(job.queue))
+        return partial(self.own_row, has_twins=has_twins)
+
+    def own_row(self, segment: Segment, *, has_twins: bool = False) -> Segment:
+        """A stretch by the row of its pool, or by its twin."""
         site = self._sites.get(segment.site)
-        if site is None or not site.pools:
+        if site is None:
             return segment
-        pool = site.pool_of(segment.pool, segment.gpus, 0).name
-        return replace(segment, site=_key(site.name, pool))
+        pool = site.pool_of(segment.pool, segment.gpus, 0).name if site.pools else ""
+        twin = TWIN if has_twins and site.virtual_capacity else ""
+        return replace(segment, site=_key(site.name, pool) + twin)
 
 
 def _told(decision: JobDecision, rows: dict[str, Row]) -> JobDecision:
