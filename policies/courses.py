@@ -18,18 +18,19 @@ NO_COLUMN = -1
 
 
 class Tariff:
-    """What a program says that things are worth: a gram, a late second, and a GPU or CPU in a slot of [site, slot]."""
+    """What a program says that things are worth: a gram, a late second, and capacity."""
 
-    def __init__(self, problem: Problem, gpu: FloatArray, cpu: FloatArray, *, of_gram: float, of_late_s: float) -> None:
-        """Nothing is worked out before it is asked for."""
-        self._problem, self._gpu, self._cpu = problem, gpu, cpu
+    def __init__(self, problem: Problem, worth: list[FloatArray], *, of_gram: float, of_late_s: float) -> None:
+        """Take [site, slot] worths of a GPU, a CPU and, where that is short, a watt; no more is worked out yet."""
+        self._problem, self._worth = problem, worth
         self._of_gram, self._of_late_s = of_gram, of_late_s
         self._known: dict[tuple[float, float, bool], Problem] = {}
 
     def cost_of(self, part: Part, course: Placement) -> float:
         """What a course costs with the capacity that it holds."""
         request, cells = part.request, cells_of(course, self._problem)
-        held = float((request.gpus * self._gpu + request.cpus * self._cpu).ravel()[cells].sum())
+        pairs = zip(request.need, self._worth, strict=False)  # there may be no power to be short of
+        held = sum(float(need * worth.ravel()[cells].sum()) for need, worth in pairs)
         grams = course.cost_g if part.is_priced else 0.0
         return held + self._of_gram * grams + self._of_late_s * part.late_s(course)
 
@@ -39,7 +40,8 @@ class Tariff:
         per_price = part.offer.g_per_price * self._problem.grid.slot_s
         key = request.gpus / per_price, request.cpus / per_price, part.is_priced
         if key not in self._known:
-            more = key[0] * self._gpu + key[1] * self._cpu
+            pairs = zip(request.need, self._worth, strict=False)
+            more = np.sum([need / per_price * worth for need, worth in pairs], axis=0)
             prices = _with_capacity(self._problem.prices, more, self._of_gram if part.is_priced else 0.0)
             self._known[key] = replace(self._problem, prices=prices if part.is_priced else _as_if_known(prices))
         return self._known[key]

@@ -85,5 +85,7 @@ def _in_grams(prices: Prices, request: Request, choice: Choice) -> Choice:
 
 def _priced(prices: Prices, request: Request, placed: Placement) -> Placement:
     if placed.modes:
-        return placed_in(prices, request, placed.site, placed.spans, placed.modes)
-    return replace(placed, cost_g=prices.grams(placed.site, placed.spans, request.power_w))
+        own_g = placed_in(prices, request, placed.site, placed.spans, placed.modes).cost_g
+    else:
+        own_g = prices.grams(placed.site, placed.spans, request.power_w)
+    return replace(placed, cost_g=own_g + request.brought_g(placed.site))

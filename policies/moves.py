@@ -1,8 +1,9 @@
 """Jobs whose data has to be brought to some of their sites: longer and dearer there than where it lies.
 
 A request falls into parts, one for the sites where bringing costs the same, and a rule is asked about each as if it was
-all: what takes longer is more work, what it emits is added to every placement. Of their answers one is taken. Against
-the start that ends first among the soonest, going elsewhere has to pass the guard like any other shift.
+all: what takes longer is more work, what it emits is added to every placement, and so is what its time is worth where
+delay is worth something. Of their answers one is taken. Against the start that ends first, going elsewhere has to pass
+the guard like any other shift; what is due has no choice but that.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import replace
 
 from lowtide.policies.guard import bar_g, doubt_between_g
 from lowtide.policies.problem import EPSILON_S, Choice, Placement, Prices, Request
+from lowtide.scheduler.model.units import S_PER_H
 
 ChooseOne = Callable[[Request], Choice]
 
@@ -18,14 +20,14 @@ def among(request: Request, prices: Prices, choose_one: ChooseOne, *, is_soonest
     """The choice for a request; with ``is_soonest`` the one that ends first, else what emits least, guarded."""
     if not request.moves:
         return choose_one(request)
-    found = [_dearer(choose_one(part), cost_g) for part, cost_g in parts(request)]
+    found = [_dearer(choose_one(part), cost_g + _delay_g(request, part)) for part, cost_g in parts(request)]
     placed = [(choice.baseline, choice.chosen, choice) for choice in found]
     settled = [(base, chosen, choice) for base, chosen, choice in placed if base is not None and chosen is not None]
     if not settled:
         return Choice(None, None)
-    if is_soonest:
+    if is_soonest or request.is_due:
         return min(settled, key=lambda one: one[1].end_s)[2]
-    first = min(settled, key=lambda one: (one[0].start_s, one[0].end_s))
+    first = min(settled, key=lambda one: (one[0].end_s, one[0].start_s))
     for _, chosen, choice in sorted(settled, key=lambda one: one[1].cost_g):
         if choice is first[2]:
             return choice
@@ -51,6 +53,11 @@ def _part(request: Request, sites: tuple[int, ...], takes_s: float) -> Request:
     """The same work at some of the sites, after so much time for its data; it has to end as early as before."""
     latest_start_s, work_s = request.latest_start_s - takes_s, request.work_s + takes_s
     return replace(request, sites=sites, moves=(), work_s=work_s, latest_start_s=latest_start_s)
+
+
+def _delay_g(request: Request, part: Request) -> float:
+    """What the time for the data is worth: the prices of delay know of the start alone."""
+    return request.delay_g_per_h * (part.work_s - request.work_s) / S_PER_H
 
 
 def _dearer(choice: Choice, cost_g: float) -> Choice:

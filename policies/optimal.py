@@ -2,9 +2,9 @@
 
 Source: ours; a mixed-integer linear program over a rolling horizon, solved anew with every plan. ``balanced`` plans
 first. Its plan stands for everybody whom the program leaves alone: what nobody goes before, what is due, what cannot
-move, and what is beyond ``most_jobs`` or ``most_columns``, the least urgent first; those say so. Beside them the
-program places the others at the least grams, nobody later than its time, or than ``balanced`` has it. Only where
-somebody is late there does it first look for the least lateness, and then what is due takes part.
+move, what has data to bring, and what is beyond ``most_jobs`` or ``most_columns``, the least urgent first; those say
+so. Beside them the program places the others at the least grams, nobody later than its time, or than ``balanced`` has
+it. Only where somebody is late there does it first look for the least lateness, and then what is due takes part.
 
 What it finds passes the same guard as every shift, job by job beside all others, and replaces the plan of ``balanced``
 only where that is later, or emits more. So no plan is worse than that of ``balanced``, and with constant prices nothing
@@ -111,6 +111,8 @@ def _may_move(problem: Problem, choice: Choice, i: int, *, is_late: bool) -> boo
     """Whether the program may place a job anew; what is due and what ends within a slot only where somebody is late."""
     request, placed = problem.requests[i], choice.chosen
     if placed is None or request.is_foremost or (request.is_due and not is_late):
+        return False
+    if request.moves or not request.power_w:  # the program knows no way for data, and nothing else to be saved
         return False
     if request.running_at is None:
         return True

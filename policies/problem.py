@@ -151,6 +151,10 @@ class Request:
         """What it holds and draws while it runs as declared."""
         return self.gpus, self.cpus, self.power_w
 
+    def brought_g(self, site: int) -> float:
+        """Grams of bringing its data to a site."""
+        return next((move.cost_g for move in self.moves if move.site == site), 0.0)
+
     @property
     def length_s(self) -> float:
         """How long one uninterrupted run takes when work next begins."""

@@ -15,7 +15,7 @@ from lowtide.policies.columns import Held, Late, Part, Slots, Windows
 from lowtide.policies.courses import Courses, Tariff
 from lowtide.policies.linear import Effort, Linear
 from lowtide.policies.problem import FloatArray, IntArray, Placement, Problem
-from lowtide.policies.timeline import Timeline
+from lowtide.policies.timeline import MW_PER_W, Common, Rows, Timeline
 
 MOST_ROUNDS = 20
 """Of new courses; what comes after saves next to nothing."""
@@ -44,7 +44,10 @@ class _Taker(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Share:
-    """The rows of one kind of capacity: for each cell of [site, slot] its row, or -1, and each part's need."""
+    """The rows of one kind of capacity: for each cell of [site, slot] its row, or -1, and each part's need.
+
+    Cells of sites that share it, as they do a power budget, have the same row.
+    """
 
     row: IntArray
     needs: list[float]
@@ -61,8 +64,13 @@ class Program:
         self._problem, self._timeline, self._linear, self._parts = problem, timeline, Linear(), parts
         self._late_row: int | None = None
         self._takers: list[_Taker] = [self._taker(part) for part in parts]
-        self._gpus = self._share(timeline.free_gpus, spare_gpus, [float(part.request.gpus) for part in parts])
-        self._cpus = self._share(timeline.free_cpus, None, [float(part.request.cpus) for part in parts])
+        self._shares = [
+            self._share(timeline.free_gpus, spare_gpus, [float(part.request.gpus) for part in parts]),
+            self._share(timeline.free_cpus, None, [float(part.request.cpus) for part in parts]),
+        ]
+        if timeline.common is not None:
+            drawn_w = [part.request.power_w for part in parts]
+            self._shares.append(self._share(_left_w(timeline.common), None, drawn_w, timeline.common.kin))
         for number, taker in enumerate(self._takers):
             if isinstance(taker, Courses):
                 self._add(number, taker, parts[number].usual)
@@ -122,13 +130,13 @@ class Program:
 
     def _tariff(self, duals: FloatArray, *, is_late: bool) -> Tariff:
         shape = self._problem.grid.count
-        gpu, cpu = (np.where(s.row >= 0, -duals[s.row], 0.0).reshape(-1, shape) for s in (self._gpus, self._cpus))
+        worth = [np.where(share.row >= 0, -duals[share.row], 0.0).reshape(-1, shape) for share in self._shares]
         of_late_s = 1.0 if is_late else 0.0 if self._late_row is None else -float(duals[self._late_row])
-        return Tariff(self._problem, gpu, cpu, of_gram=0.0 if is_late else 1.0, of_late_s=of_late_s)
+        return Tariff(self._problem, worth, of_gram=0.0 if is_late else 1.0, of_late_s=of_late_s)
 
     def _add(self, number: int, taker: Courses, course: Placement) -> None:
         cells, column = taker.add(course)
-        for share in (self._gpus, self._cpus):
+        for share in self._shares:
             rows = share.row[cells]
             rows = rows[rows >= 0]
             if share.needs[number]:
@@ -137,12 +145,16 @@ class Program:
             late_s = self._parts[number].late_s(course)
             self._linear.cells(np.array([self._late_row]), np.array([column]), late_s)
 
-    def _share(self, free: IntArray, spare: IntArray | None, needs: list[float]) -> _Share:
-        """One row per cell that the parts could fill."""
+    def _share(
+        self, free: FloatArray | IntArray, spare: IntArray | None, needs: list[float], kin: tuple[Rows, ...] = ()
+    ) -> _Share:
+        """One row per cell that the parts could fill, or per those of ``kin``, the sites that share it."""
+        rows = np.array([np.min(others) for others in kin] or range(len(free)))
+        at = (rows[:, None] * free.shape[1] + np.arange(free.shape[1])).ravel()
         held = [
             (cells, columns, need) for t, need in zip(self._takers, needs, strict=True) for cells, columns in t.held
         ]
-        cells = np.concatenate([cells for cells, _, _ in held])
+        cells = at[np.concatenate([cells for cells, _, _ in held])]
         columns = np.concatenate([columns for _, columns, _ in held])
         values = np.concatenate([np.full(len(cells), need) for cells, _, need in held])
         room = np.maximum(free, 0).ravel().astype(np.float64)
@@ -156,10 +168,16 @@ class Program:
         if beyond.any():
             more = self._linear.columns(len(scarce), cost=self._dear(), high=beyond)
             self._linear.cells(row[scarce], more, -1.0)
-        return _Share(row, needs)
+        return _Share(row[at], needs)
 
     def _dear(self) -> float:
         """More grams than a GPU could save by the move of a slot."""
-        prices = self._problem.prices.price_g_per_kwh
-        each = max(part.offer.g_per_price / part.weight for part in self._parts)
-        return float(np.ptp(prices)) * self._problem.grid.slot_s * each
+        spreads = (np.ptp(part.offer.problem.prices.price_g_per_kwh) * part.offer.g_per_price for part in self._parts)
+        each = max(float(g) / part.weight for g, part in zip(spreads, self._parts, strict=True))
+        return each * self._problem.grid.slot_s
+
+
+def _left_w(common: Common) -> FloatArray:
+    """[site, slot], power that is left; of sites that share it the least, as what one draws no other has."""
+    left: FloatArray = np.array([common.free_mw[np.atleast_1d(rows)].min(axis=0) for rows in common.kin]) / MW_PER_W
+    return left

@@ -9,7 +9,7 @@ be late for it. Nothing that has begun is stopped or kept from going on; clinica
 now count and are never held.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -88,8 +88,11 @@ def _mean_price(view: JobView, here: Market) -> float:
 
 
 def asked_anew(snapshot: Snapshot) -> Snapshot:
-    """The same, asking about every job with a budget: what is left of it may have changed by any other."""
-    if snapshot.asked is None or not snapshot.projects:
+    """The same, asking about every job with a budget: what is left of it may have changed by any other.
+
+    A part of a queue stays as it is: whose start has come is in it, and nobody else begins.
+    """
+    if snapshot.asked is None or snapshot.is_partial or not snapshot.projects:
         return snapshot
     names = {name for name, project in snapshot.projects.items() if project.spendings}
     budgeted = {view.job_id for view in snapshot.jobs if view.project in names}
@@ -97,7 +100,11 @@ def asked_anew(snapshot: Snapshot) -> Snapshot:
 
 
 def within_budgets(
-    askers: list[Asker], snapshot: Snapshot, here: Market, spared: frozenset[JobId] | None
+    askers: list[Asker],
+    snapshot: Snapshot,
+    here: Market,
+    spared: frozenset[JobId] | None,
+    kept: Mapping[str, JobDecision],
 ) -> tuple[dict[JobId, JobDecision], list[Asker]]:
     """Decisions on jobs held beyond the horizon, and the others as their budgets let them ask.
 
@@ -106,11 +113,16 @@ def within_budgets(
         snapshot: has the budgets.
         here: its sites and prices.
         spared: jobs that do not wait, as somebody would be late for it; None for all.
+        kept: what stands of the plan before; what these jobs will take was promised to them.
 
     """
     books = purses(snapshot, here)
     if not books:
         return {}, askers
+    for view in snapshot.jobs if kept else ():
+        chosen = kept[view.job_id].chosen if view.job_id in kept else None
+        if chosen is not None and view.state not in BEGUN:
+            _promise(books.get(view.project, ()), replace(view, not_before=chosen.start), snapshot, here)
     greener = {name for name, own in books.items() if any(p.standing is not Standing.OPEN for p in own)}
     decided: dict[JobId, JobDecision] = {}
     asking = []

@@ -5,16 +5,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from lowtide.policies.holding import needs
+from lowtide.policies.moves import parts
 from lowtide.policies.offer import Offer
 from lowtide.policies.pieces import cheapest_pieces, less
 from lowtide.policies.problem import Placement, Problem, Request
-from lowtide.policies.timeline import Timeline
+from lowtide.policies.timeline import MW_PER_W, IntArray, Timeline, milliwatts
+from lowtide.scheduler.decide.keep import ahead, needs_ahead
 from lowtide.scheduler.decide.market import LIVE, Market, market
+from lowtide.scheduler.decide.precedence import released
+from lowtide.scheduler.decide.rows import looked_at, read
 from lowtide.scheduler.decide.triage import Asker, asker_of
 from lowtide.scheduler.decide.wording import when
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.lifecycle import JobState
-from lowtide.scheduler.model.plan import Candidate, JobDecision, JobView, Plan, Snapshot
+from lowtide.scheduler.model.plan import Candidate, JobDecision, JobView, Plan, Row, Snapshot
 from lowtide.scheduler.model.site import Queue
 
 MATTERS = 0.01
@@ -41,7 +45,7 @@ class Case:
         """What the plan has it emit, a running job by going on unless it says otherwise; NaN where it is not known."""
         chosen, request = self.decision.chosen, self.request
         if chosen is not None:
-            return chosen.emissions_g
+            return chosen.emissions_g - chosen.transfer_g
         if request.running_at is None:
             return math.nan
         return self.here.prices.grams(request.running_at, ((0.0, request.work_s),), request.power_w)
@@ -49,10 +53,8 @@ class Case:
     @cached_property
     def empty(self) -> Timeline:
         """What there would be without any other job."""
-        timeline = self.here.timeline.copy()
-        for i, view in enumerate(self.snapshot.sites):
-            timeline.free_gpus[i], timeline.free_cpus[i] = view.site.gpus, view.site.cpus
-        return timeline
+        sites = tuple(replace(view, used_gpus=0, used_cpus=0) for view in self.snapshot.sites)
+        return market(replace(self.snapshot, sites=sites, jobs=())).timeline
 
     def offer(self, timeline: Timeline, **changes: object) -> Offer:
         """What the job could have of a timeline if its request were changed."""
@@ -70,20 +72,37 @@ class Case:
 
     def missing(self, placed: Placement) -> str:
         """What of a placement the others do not leave, such as ``2 GPU(s)``; empty where it fits."""
-        (gpus, cpus, _), *_ = needs(self.request, placed)
-        grid, site = self.here.grid, placed.site
-        slots = [slice(grid.slot_at(a), grid.slots_until(b)) for a, b in placed.spans]
-        free = [(self.left.free_gpus[site, s], self.left.free_cpus[site, s]) for s in slots]
-        short_gpus = max((gpus - int(g.min()) for g, _ in free if g.size), default=0)
-        short_cpus = max((cpus - int(c.min()) for _, c in free if c.size), default=0)
-        parts = [f"{n} {what}(s)" for n, what in ((short_gpus, "GPU"), (short_cpus, "CPU")) if n > 0]
-        return " and ".join(parts)
+        (gpus, cpus, power_w), *_ = needs(self.request, placed)
+        short = {
+            "{} GPU(s)": self._short(self.left.free_gpus, gpus, placed),
+            "{} CPU(s)": self._short(self.left.free_cpus, cpus, placed),
+        }
+        if self.left.common is not None:
+            short_mw = self._short(self.left.common.free_mw, milliwatts(power_w), placed)
+            short["{} W"] = math.ceil(short_mw / MW_PER_W)
+        return " and ".join(told.format(count) for told, count in short.items() if count > 0)
+
+    def _short(self, free: IntArray, need: int, placed: Placement) -> int:
+        """How much is missing of [site, slot] at worst."""
+        grid = self.here.grid
+        slots = (slice(grid.slot_at(a), grid.slots_until(b)) for a, b in placed.spans)
+        left = (free[placed.site, within] for within in slots)
+        return max((need - int(one.min()) for one in left if one.size), default=0)
 
     def span_of(self, placed: Placement) -> dict[str, object]:
         """Where and when a placement lies, as people read it."""
         at = self.here.grid.at
-        site = self.snapshot.sites[placed.site].site.name
+        site = read(self.snapshot.sites[placed.site].site.name)
         return {"site": site, "start": when(at(placed.start_s)), "end": when(at(placed.end_s))}
+
+
+def barred(case: Case) -> tuple[int, ...]:
+    """Sites, by their pools' own rows, that answer and could run a job, were it allowed there."""
+    sites, view = case.snapshot.sites, case.asker.view
+    rows = case.snapshot.rows or tuple(Row(one.site.name, one.site.name, "") for one in sites)
+    allowed = {row.site for row in rows if row.key in view.allowed_sites}
+    others = (i for i, row in enumerate(rows) if row.of is None and row.site not in allowed)
+    return tuple(i for i in others if sites[i].reachable and sites[i].site.can_ever_run(view.resources))
 
 
 def least(offer: Offer) -> Placement | None:
@@ -95,15 +114,28 @@ def least(offer: Offer) -> Placement | None:
 
 
 def case_of(job_id: JobId, snapshot: Snapshot, plan: Plan) -> Case | None:
-    """The case of a job; None where it is not among those that were planned, or its site is gone."""
+    """The case of a job; None where it is not among those that were planned, or its site is gone.
+
+    What has data to bring is looked at among the sites that are as far from it as the chosen one.
+    """
+    snapshot, plan = looked_at(snapshot, plan)
     view = next((one for one in snapshot.jobs if one.job_id == job_id), None)
     decision = next((one for one in plan.decisions if one.job_id == job_id), None)
     here = market(snapshot)
     if view is None or decision is None or (view.site is not None and view.site not in here.index):
         return None
     queue = snapshot.queues.get(view.queue) or Queue(view.queue, policy="asap")
-    asker = asker_of(view, queue, snapshot, here)
+    asker = asker_of(released(view, plan) if view.waits_for else view, queue, snapshot, here)
+    if asker.request.moves and asker.request.sites:
+        asker = replace(asker, request=_as_far(asker.request, decision.chosen, here))
     return Case(asker, decision, snapshot, here, _left(job_id, snapshot, plan, here))
+
+
+def _as_far(request: Request, chosen: Candidate | None, here: Market) -> Request:
+    """The request for the sites that cost as much to reach as the chosen one, or as the first."""
+    found = [part for part, _ in parts(request)]
+    site = here.index.get(chosen.site) if chosen is not None else None
+    return next((part for part in found if site in part.sites), found[0])
 
 
 def _left(job_id: JobId, snapshot: Snapshot, plan: Plan, here: Market) -> Timeline:
@@ -114,7 +146,7 @@ def _left(job_id: JobId, snapshot: Snapshot, plan: Plan, here: Market) -> Timeli
         if view.state in LIVE and (view.job_id == job_id or (chosen is not None and view.state is JobState.RUNNING)):
             _release(view, here, timeline)
         if view.job_id != job_id and chosen is not None and view.state not in LIVE - {JobState.RUNNING}:
-            _hold(view, chosen, here, timeline)
+            _hold(view, chosen, snapshot, here, timeline)
     return timeline
 
 
@@ -126,12 +158,8 @@ def _release(view: JobView, here: Market, timeline: Timeline) -> None:
         timeline.give_back(here.index[str(view.site)], ((0.0, held_s),), need.gpus, need.cpus, view.power_w)
 
 
-def _hold(view: JobView, chosen: Candidate, here: Market, timeline: Timeline) -> None:
+def _hold(view: JobView, chosen: Candidate, snapshot: Snapshot, here: Market, timeline: Timeline) -> None:
     """Take what a plan has a job hold from now on."""
-    now, ahead = here.grid.now, [s for s in chosen.segments if s.end > here.grid.now]
-    if not ahead or chosen.site not in here.index:
-        return
-    spans = tuple((max(0.0, (s.start - now).total_seconds()), (s.end - now).total_seconds()) for s in ahead)
-    cpus = {mode.gpus: mode.cpus for mode in view.modes}
-    need = tuple((s.gpus, cpus.get(s.gpus, view.resources.cpus), view.power_w) for s in ahead)
-    timeline.sell_each(here.index[chosen.site], spans, need)
+    spans = ahead(chosen, snapshot)
+    if spans and chosen.site in here.index:
+        timeline.sell_each(here.index[chosen.site], spans, needs_ahead(view, chosen, snapshot))

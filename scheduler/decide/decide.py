@@ -89,7 +89,7 @@ def decide(snapshot: Snapshot, find_policy: FindPolicy = policy_for) -> Plan:
 
 def _decide(snapshot: Snapshot, find_policy: FindPolicy, *, may_ask_all: bool = True) -> Plan:
     """One plan of a snapshot whose sites are rows of the arrays, and whose jobs may begin when they are released."""
-    asked = asked_anew(snapshot)
+    asked = asked_anew(snapshot) if may_ask_all else snapshot
     draft_on = partial(_draft, asked, find_policy, may_ask_all=may_ask_all)
     draft = draft_on(_STRICT)
     if not draft.late or not (draft.withheld or draft.is_fair):
@@ -121,7 +121,7 @@ def _draft(snapshot: Snapshot, find_policy: FindPolicy, terms: _Terms, *, may_as
     settled, askers = triage(snapshot, here, asked, joint)
     served = in_fair_order(askers, snapshot) if terms.is_fair else askers
     is_fair = served is not askers and any(a is not b for a, b in zip(served, askers, strict=True))
-    beyond, askers = within_budgets(served, snapshot, here, terms.spared)
+    beyond, askers = within_budgets(served, snapshot, here, terms.spared, decisions)
     decisions |= settled | beyond
     failures: dict[PolicyFailure, None] = {}
     for answer in _answers(askers, here, find_policy, joint, foremost):

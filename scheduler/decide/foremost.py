@@ -10,7 +10,7 @@ from lowtide.policies.holding import sell, ways
 from lowtide.policies.problem import EPSILON_S, Choice, Placement, Request
 from lowtide.policies.timeline import Timeline
 from lowtide.scheduler.decide.market import LIVE
-from lowtide.scheduler.model.job import Urgency
+from lowtide.scheduler.decide.urgency import is_clinical
 from lowtide.scheduler.model.plan import Snapshot
 
 
@@ -50,8 +50,8 @@ def is_any_kept(snapshot: Snapshot, decisions: Collection[str]) -> bool:
     """Whether foremost work waits that is not asked about."""
     if snapshot.asked is None:
         return False
-    waiting = (view for view in snapshot.jobs if view.urgency is Urgency.CLINICAL or view.forced)
-    return any(view.job_id in decisions and view.state not in LIVE for view in waiting)
+    foremost = (one for one in snapshot.jobs if one.forced or is_clinical(one, snapshot.queues.get(one.queue)))
+    return any(view.job_id in decisions and view.state not in LIVE for view in foremost)
 
 
 def _fits_whole(timeline: Timeline, request: Request, placed: Placement) -> bool:

@@ -9,9 +9,10 @@ import math
 from lowtide.policies.lift import margin_g
 from lowtide.policies.offer import Offer
 from lowtide.policies.problem import EPSILON_S, Placement
-from lowtide.scheduler.decide.case import Case, case_of, least
-from lowtide.scheduler.decide.triage import is_clinical
+from lowtide.scheduler.decide.case import Case, barred, case_of, least
+from lowtide.scheduler.decide.rows import read
 from lowtide.scheduler.decide.unbinding import suspending, unbinding
+from lowtide.scheduler.decide.urgency import is_clinical
 from lowtide.scheduler.decide.wording import mass, when
 from lowtide.scheduler.model.bind import Bind, BindCode, Insight
 from lowtide.scheduler.model.job import JobId
@@ -50,8 +51,11 @@ def _in_order(binds: tuple[Bind | None, ...]) -> tuple[Bind, ...]:
 
 def _waiting(case: Case) -> tuple[Bind | None, ...]:
     """What binds a job that waits, or starts now."""
-    if not case.request.sites or case.asker.view.held:
+    view = case.asker.view
+    if not case.request.sites or view.held:
         return (_residency(case),)
+    if view.broken_by is not None or (view.waits_for and view.released_at is None):
+        return ()
     if case.asker.rush is not None:
         return _room_now(case), _residency(case)
     offer = case.offer(case.left)
@@ -117,20 +121,16 @@ def _guard_of(case: Case, offer: Offer, placed: Placement, rule: str) -> Bind | 
 
 def _residency(case: Case) -> Bind | None:
     """A greener site that the job may not use."""
-    view, sites = case.asker.view, case.snapshot.sites
-    barred = tuple(
-        i
-        for i, one in enumerate(sites)
-        if one.reachable and one.site.name not in view.allowed_sites and one.site.can_ever_run(view.resources)
-    )
-    if not barred:
+    sites, elsewhere = case.snapshot.sites, barred(case)
+    if not elsewhere:
         return None
-    offer = case.offer(case.left, sites=barred)
+    offer = case.offer(case.left, sites=elsewhere)
     placed = offer.baseline if case.asker.rush is not None else least(offer) or offer.baseline
     if placed is None:
         return None
     site = sites[placed.site].site
-    return _bound(case, BindCode.RESIDENCY, placed, jurisdiction=site.jurisdiction or f"{site.name}, which names none")
+    lies = site.jurisdiction or f"{read(site.name)}, which names none"
+    return _bound(case, BindCode.RESIDENCY, placed, jurisdiction=lies)
 
 
 def _suspensions(case: Case) -> Bind | None:

@@ -33,15 +33,15 @@ def _still(view: JobView, decided: JobDecision, snapshot: Snapshot, here: Market
     chosen = decided.chosen
     if chosen is None:
         return decided if decided.next_review_at > snapshot.now else None
-    spans = _ahead(chosen, snapshot)
+    spans = ahead(chosen, snapshot)
     if not spans or chosen.site not in here.index:
         return None
     if view.state in WAITING:
         if any(s.start < snapshot.now - MOMENT and s.end > snapshot.now for s in chosen.segments):
             return None  # its start was missed, so its end would be
-        return _still_waiting(decided, spans, _needs(view, chosen, snapshot), here.index[chosen.site], here)
+        return _still_waiting(decided, spans, needs_ahead(view, chosen, snapshot), here.index[chosen.site], here)
     if view.state is JobState.RUNNING and view.site == chosen.site:
-        return _still_running(view, decided, spans, _needs(view, chosen, snapshot), here)
+        return _still_running(view, decided, spans, needs_ahead(view, chosen, snapshot), here)
     return None
 
 
@@ -50,13 +50,13 @@ def making_room(gpus: int, cpus: int) -> Reason:
     return Reason(ReasonCode.MAKING_ROOM, {"gpus": gpus, "cpus": cpus})
 
 
-def _ahead(chosen: Candidate, snapshot: Snapshot) -> tuple[Span, ...]:
+def ahead(chosen: Candidate, snapshot: Snapshot) -> tuple[Span, ...]:
     """What lies ahead of a placement, in seconds after now."""
     ends = ((s.start - snapshot.now, s.end - snapshot.now) for s in chosen.segments if s.end > snapshot.now)
     return tuple((max(0.0, a.total_seconds()), b.total_seconds()) for a, b in ends)
 
 
-def _needs(view: JobView, chosen: Candidate, snapshot: Snapshot) -> tuple[Need, ...]:
+def needs_ahead(view: JobView, chosen: Candidate, snapshot: Snapshot) -> tuple[Need, ...]:
     """What each stretch ahead holds; CPUs as a mode of that width has them."""
     return tuple((s.gpus, *_drawn(view, s)) for s in chosen.segments if s.end > snapshot.now)
 

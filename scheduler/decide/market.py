@@ -19,6 +19,9 @@ SHORTEST_HORIZON_S = 24 * 3600.0
 LONGEST_HORIZON_S = 7 * 24 * 3600.0
 """Forecasts reach four days at most today; a longer series must not grow the arrays without bound."""
 
+AT_ONCE = ((0.0, 0.0),)
+"""The current slot."""
+
 LIVE = frozenset({JobState.STARTING, JobState.RUNNING, JobState.SUSPENDING})
 
 
@@ -50,17 +53,19 @@ class Market:
             return int(self.common_now.free_gpus[site, 0]), int(self.common_now.free_cpus[site, 0])
         return self.free_now[site][0], self.free_now[site][1]
 
+    def has_now(self, site: int, gpus: int, cpus: int, power_w: float) -> bool:
+        """Whether so much is free now."""
+        if self.common_now is not None:
+            return self.common_now.fits(site, AT_ONCE, gpus, cpus, power_w)
+        return self.free_now[site][0] >= gpus and self.free_now[site][1] >= cpus
+
     def takes_now(self, site: int, gpus: int, cpus: int, power_w: float) -> bool:
         """Take what is free now; False, and nothing taken, where it is not enough."""
-        if self.common_now is not None:
-            at_once = ((0.0, 0.0),)
-            takes = self.common_now.fits(site, at_once, gpus, cpus, power_w)
-            if takes:
-                self.common_now.sell(site, at_once, gpus, cpus, power_w)
-            return takes
-        free = self.free_now[site]
-        if free[0] < gpus or free[1] < cpus:
+        if not self.has_now(site, gpus, cpus, power_w):
             return False
+        if self.common_now is not None:
+            self.common_now.sell(site, AT_ONCE, gpus, cpus, power_w)
+        free = self.free_now[site]
         self.free_now[site] = [free[0] - gpus, free[1] - cpus]
         return True
 

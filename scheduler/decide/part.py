@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from lowtide.scheduler.decide.keep import MOMENT
 from lowtide.scheduler.decide.market import LIVE
 from lowtide.scheduler.decide.triage import Asker, rush_of
+from lowtide.scheduler.decide.workflow import workflow
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Snapshot
 from lowtide.scheduler.model.reason import Reason, ReasonCode
@@ -42,8 +43,9 @@ def part(snapshot: Snapshot, known: Mapping[JobId, Known], most: int) -> Snapsho
         most: how many jobs are asked about, unless more than nine tenths of that cannot wait.
 
     """
-    first = {view.job_id for view in snapshot.jobs if _is_pressing(view, known.get(view.job_id), snapshot)}
-    rest = [view for view in snapshot.jobs if view.job_id not in first]
+    views = _hurried(snapshot)
+    first = {view.job_id for view in views if _is_pressing(view, known.get(view.job_id), snapshot)}
+    rest = [view for view in views if view.job_id not in first]
     rest.sort(key=lambda view: (_turn(known.get(view.job_id)), _latest_start(view), view.job_id))
     asked = frozenset(first.union(view.job_id for view in rest[: max(1, most // OTHERS, most - len(first))]))
     reachable = {one.site.name for one in snapshot.sites if one.reachable}
@@ -54,6 +56,14 @@ def part(snapshot: Snapshot, known: Mapping[JobId, Known], most: int) -> Snapsho
         for view in snapshot.jobs
     )
     return replace(snapshot, jobs=jobs, asked=asked, is_partial=True)
+
+
+def _hurried(snapshot: Snapshot) -> Iterable[JobView]:
+    """The jobs, each as urgent as what waits for it."""
+    if not any(view.waits_for for view in snapshot.jobs):
+        return snapshot.jobs
+    flow = workflow(snapshot)
+    return [flow.hurried(view, flow.limits.get(view.job_id)) for view in snapshot.jobs]
 
 
 def postponed(snapshot: Snapshot, decisions: Collection[str]) -> dict[str, JobDecision]:

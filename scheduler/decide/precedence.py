@@ -11,9 +11,11 @@ then asked to end that much sooner.
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from lowtide.policies.problem import EPSILON_S
 from lowtide.scheduler.decide.market import LIVE
+from lowtide.scheduler.decide.urgency import is_clinical
 from lowtide.scheduler.decide.wording import when
 from lowtide.scheduler.decide.workflow import Limit, workflow
 from lowtide.scheduler.model.job import JobId
@@ -28,6 +30,7 @@ MOST_NAMED = 3
 
 MOMENT = timedelta(seconds=EPSILON_S)
 UNKNOWN = "not known yet"
+NOBODY_LATE = (0.0, 0.0)
 OUT_OF_TIME = frozenset({ReasonCode.DEADLINE, ReasonCode.PATIENCE})
 
 PlanOnce = Callable[[Snapshot], Plan]
@@ -48,25 +51,41 @@ def in_order(snapshot: Snapshot, plan_once: PlanOnce, plan_beside: PlanOnce) -> 
         return plan_once(snapshot)
     chain = _Chain(snapshot)
     ends = chain.expected()
-    plan, ends = _mended(chain, plan_once(chain.released(ends)), ends, plan_beside)
-    late_s = chain.late_s(plan, ends)
-    if late_s > 0:  # beside the others there was too little room; with the releases known, all are planned once more
-        again = plan_once(replace(chain.released(ends), asked=None))
-        other, known = _mended(chain, again, ends, plan_beside)
-        if chain.late_s(other, known) < late_s:
-            plan, ends = other, known
-    return chain.told(plan, ends)
+    found = _mended(chain, plan_once(chain.released(ends)), ends, plan_beside)
+    if found.late_s > NOBODY_LATE and found.rounds and not snapshot.is_partial:
+        # beside the others there was too little room; with the releases known, all are planned once more
+        again = plan_once(replace(chain.released(found.ends), asked=None))
+        other = _mended(chain, again, found.ends, plan_beside)
+        found = other if other.late_s < found.late_s else found
+    return chain.told(found.plan, found.ends)
 
 
-def _mended(chain: "_Chain", plan: Plan, ends: Ends, plan_beside: PlanOnce) -> tuple[Plan, Ends]:
-    """A plan, made with these ends, in which what waits goes with the ends that it plans; and those."""
-    for _ in range(MOST_ROUNDS):
+class _Mended(NamedTuple):
+    """A plan in which what waits goes with the ends that it plans, and those.
+
+    ``late_s`` is of clinical work and of all; ``rounds`` is how often jobs were asked anew.
+    """
+
+    plan: Plan
+    ends: Ends
+    late_s: tuple[float, float]
+    rounds: int
+
+
+def _mended(chain: "_Chain", plan: Plan, ends: Ends, plan_beside: PlanOnce) -> _Mended:
+    """Of the plans that follow from one that was made with these ends the least late that holds, else the last."""
+    best: _Mended | None = None
+    for rounds in range(MOST_ROUNDS + 1):
         used, ends = ends, chain.planned(plan)
-        asked = chain.misplaced(plan, used, ends) or chain.pressed(plan, ends)
+        last = _Mended(plan, dict(ends), chain.late_s(plan, ends), rounds)
+        asked = chain.misplaced(plan, used, ends)
         if not asked:
+            best = last if best is None or last.late_s < best.late_s else best._replace(rounds=rounds)
+            asked = chain.pressed(plan, ends)
+        if not asked or rounds == MOST_ROUNDS:
             break
         plan = plan_beside(replace(chain.released(ends, plan), asked=asked))
-    return plan, ends
+    return last if best is None else best
 
 
 def bound(view: JobView, end: datetime | None = None) -> Reason:
@@ -132,23 +151,19 @@ class _Chain:
         if plan is not None:
             pairs = zip(views, plan.decisions, strict=True)
             views = [replace(view, decided=decision) for view, decision in pairs]
-        return replace(self._snapshot, jobs=tuple(views))
+        asked = self._snapshot.asked
+        if asked is not None:  # what clinical work waits for may have been planned before that work was there
+            asked |= self._flow.clinical.keys()
+        return replace(self._snapshot, jobs=tuple(views), asked=asked)
 
     def _bounded(self, view: JobView, ends: Ends) -> JobView:
         """A job with its release, the time that this and the jobs behind it leave it, and its importance."""
         if view.job_id not in self._flow.importance:
             return view
         release = self._release(view, ends)
-        latest = _latest(view, release)
-        limit = self._limits.get(view.job_id)
-        is_limited = limit is not None and limit.finish_at < latest
-        return replace(
-            view,
-            released_at=release,
-            latest_finish_at=limit.finish_at if limit is not None and is_limited else latest,
-            has_deadline=view.has_deadline or is_limited,
-            importance=self._flow.importance[view.job_id],
-        )
+        importance = self._flow.importance[view.job_id]
+        own = replace(view, released_at=release, latest_finish_at=_latest(view, release), importance=importance)
+        return self._flow.hurried(own, self._limits.get(view.job_id))
 
     def misplaced(self, plan: Plan, used: Ends, ends: Ends) -> frozenset[JobId]:
         """Jobs that a plan has begin before the ends that it plans, or needlessly late as it believed in later ones."""
@@ -187,14 +202,16 @@ class _Chain:
                 found |= {job_id, view.job_id}
         return found
 
-    def late_s(self, plan: Plan, ends: Ends) -> float:
-        """How much later than they have to jobs end by a plan, in seconds over all of them."""
-        late_s = 0.0
+    def late_s(self, plan: Plan, ends: Ends) -> tuple[float, float]:
+        """How much later than they have to clinical jobs end by a plan, and all, in seconds over all of them."""
+        clinical_s = all_s = 0.0
         for view, decision in zip(self._snapshot.jobs, plan.decisions, strict=True):
             if decision.chosen is not None:
                 late = decision.chosen.finish - _latest(view, self._release(view, ends))
-                late_s += max(0.0, late.total_seconds())
-        return late_s
+                late_s = max(0.0, late.total_seconds())
+                all_s += late_s
+                clinical_s += late_s if is_clinical(view, self._snapshot.queues.get(view.queue)) else 0.0
+        return clinical_s, all_s
 
     def told(self, plan: Plan, ends: Ends) -> Plan:
         """The plan with reasons that name the other jobs; nothing that waits for another starts."""
@@ -208,10 +225,26 @@ class _Chain:
                 return decision
             told = (f"{_named(view)} had ended",)
             return replace(decision, action=Action.WAIT, reason=reason, would_start_now_if=told)
+        later = self._hurried_by(view, decision.reason.code)
+        return decision if later is None else replace(decision, reason=Reason(ReasonCode.WAITED_FOR, {"job_id": later}))
+
+    def _hurried_by(self, view: JobView, code: ReasonCode) -> JobId | None:
+        """The job that waits for one that may not be delayed, if that is why."""
+        if code is ReasonCode.CLINICAL and not is_clinical(view, self._snapshot.queues.get(view.queue)):
+            return self._flow.clinical.get(view.job_id)
         limit = self._limits.get(view.job_id)
-        if limit is not None and decision.reason.code in OUT_OF_TIME and limit.finish_at < view.latest_finish_at:
-            return replace(decision, reason=Reason(ReasonCode.WAITED_FOR, {"job_id": limit.job_id}))
-        return decision
+        is_limit = limit is not None and code in OUT_OF_TIME and limit.finish_at < view.latest_finish_at
+        return limit.job_id if limit is not None and is_limit else None
+
+
+def released(view: JobView, plan: Plan) -> JobView:
+    """A job as a plan has it: released when what it waits for ends, as far as the plan tells."""
+    ends = {one.job_id: one.chosen.finish for one in plan.decisions if one.chosen is not None}
+    moments = [ends.get(job_id) for job_id in view.waits_for]
+    known = [moment for moment in moments if moment is not None]
+    if not known or len(known) < len(moments):
+        return view
+    return replace(view, released_at=max(known), latest_finish_at=_latest(view, max(known)))
 
 
 def _latest(view: JobView, release: datetime | None) -> datetime:

@@ -8,11 +8,13 @@ a twin with all of it, for clinical work.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from lowtide.scheduler.decide.market import LIVE
-from lowtide.scheduler.decide.triage import is_clinical
+from lowtide.scheduler.decide.urgency import is_clinical
+from lowtide.scheduler.model.data import Transfer
 from lowtide.scheduler.model.plan import JobDecision, JobView, Plan, Row, Segment, SiteView, Snapshot
-from lowtide.scheduler.model.site import Pool, Queue, Site
+from lowtide.scheduler.model.site import Pool, Site
 
 TWIN = " (clinical)"
 BOOKED = " (reservation {})"
@@ -24,20 +26,29 @@ Part = tuple[Row, SiteView]
 
 def in_rows(snapshot: Snapshot, decide: Callable[[Snapshot], Plan]) -> Plan:
     """What ``decide`` says of a snapshot whose sites are its rows, told by site and pool."""
-    is_parted = any(view.site.pools or view.site.virtual_capacity for view in snapshot.sites)
-    if not is_parted and not any(one.has_members for one in snapshot.reservations):
+    if not _is_parted(snapshot):
         return decide(snapshot)
-    parts = [part for view in snapshot.sites for part in _parts(view, snapshot)]
-    rows = {row.key: row for row, _ in parts}
-    jobs = _Jobs(snapshot, parts)
-    parted = replace(
-        snapshot,
-        sites=tuple(view for _, view in parts),
-        jobs=tuple(jobs.in_rows(view) for view in snapshot.jobs),
-        rows=tuple(rows.values()),
-    )
-    plan = decide(parted)
+    jobs = _Jobs(snapshot)
+    plan, rows = decide(jobs.parted), {row.key: row for row in jobs.parted.rows}
     return replace(plan, decisions=tuple(_told(decision, rows) for decision in plan.decisions))
+
+
+def looked_at(snapshot: Snapshot, plan: Plan) -> tuple[Snapshot, Plan]:
+    """The same snapshot and its plan by rows, for whoever looks at them once more; a pool's own row stands for all."""
+    if not _is_parted(snapshot):
+        return snapshot, plan
+    jobs = _Jobs(snapshot)
+    return jobs.parted, replace(plan, decisions=tuple(_renamed(one, jobs.own_row) for one in plan.decisions))
+
+
+def read(key: str) -> str:
+    """The key of a row as people read it: what they call the site or the pool."""
+    return NOT_READ.sub("", key)
+
+
+def _is_parted(snapshot: Snapshot) -> bool:
+    is_parted = any(view.site.pools or view.site.virtual_capacity for view in snapshot.sites)
+    return is_parted or any(one.has_members for one in snapshot.reservations)
 
 
 def _parts(view: SiteView, snapshot: Snapshot) -> Iterator[Part]:
@@ -89,28 +100,39 @@ def _pool_of(job: JobView, site: Site) -> str:
 class _Jobs:
     """The jobs of a snapshot, with rows in place of sites."""
 
-    def __init__(self, snapshot: Snapshot, parts: list[Part]) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self._queues, self._reservations = snapshot.queues, snapshot.reservations
         self._sites = {view.site.name: view.site for view in snapshot.sites}
-        self._parts = parts
+        self._parts = [part for view in snapshot.sites for part in _parts(view, snapshot)]
         self._allowed: dict[tuple[object, ...], tuple[str, ...]] = {}
+        self.parted = replace(
+            snapshot,
+            sites=tuple(view for _, view in self._parts),
+            jobs=tuple(self._in_rows(view) for view in snapshot.jobs),
+            rows=tuple(row for row, _ in self._parts),
+        )
 
-    def in_rows(self, job: JobView) -> JobView:
+    def _in_rows(self, job: JobView) -> JobView:
         """One job; what was decided about it too, as that may stand."""
         site = self._sites.get(job.site or "")
         return replace(
             job,
             allowed_sites=self._rows_of(job),
             site=job.site if site is None else _key(site.name, _pool_of(job, site)),
-            decided=None if job.decided is None else _renamed(job.decided, self._parted),
-            transfers=tuple(
-                replace(one, site=row.key) for one in job.transfers for row, _ in self._parts if row.site == one.site
-            ),
+            decided=None if job.decided is None else _renamed(job.decided, self._row_of(job)),
+            transfers=tuple(self._brought(job)) if job.transfers else (),
         )
+
+    def _brought(self, job: JobView) -> Iterator[Transfer]:
+        """What is brought to each row; it comes from any one of the rows of a site: their prices are the same."""
+        first = {row.site: row.key for row, _ in reversed(self._parts)}
+        for one in job.transfers:
+            parts = tuple(replace(part, source=first.get(part.source, part.source)) for part in one.parts)
+            yield from (replace(one, site=row.key, parts=parts) for row, _ in self._parts if row.site == one.site)
 
     def _rows_of(self, job: JobView) -> tuple[str, ...]:
         """Where it may run, in the job's order of sites; work without GPUs leaves the CPUs beside GPUs for last."""
-        clinical = is_clinical(job, self._queues.get(job.queue) or Queue(job.queue))
+        clinical = is_clinical(job, self._queues.get(job.queue))
         booked = frozenset(one.number for one in self._reservations if one.admits(job.project, job.queue))
         known = job.allowed_sites, job.resources.gpus == 0, clinical, booked
         if known not in self._allowed:
@@ -129,12 +151,19 @@ class _Jobs:
             part for part in shared if part[0].is_twin is (is_clinical and has_twins)
         ]
 
-    def _parted(self, segment: Segment) -> Segment:
+    def _row_of(self, job: JobView) -> Callable[[Segment], Segment]:
+        """Stretches of a job by the row on which it would be placed again: clinical work has all there is."""
+        has_twins = job.state not in LIVE and is_clinical(job, self._queues.get(job.queue))
+        return partial(self.own_row, has_twins=has_twins)
+
+    def own_row(self, segment: Segment, *, has_twins: bool = False) -> Segment:
+        """A stretch by the row of its pool, or by its twin."""
         site = self._sites.get(segment.site)
-        if site is None or not site.pools:
+        if site is None:
             return segment
-        pool = site.pool_of(segment.pool, segment.gpus, 0).name
-        return replace(segment, site=_key(site.name, pool))
+        pool = site.pool_of(segment.pool, segment.gpus, 0).name if site.pools else ""
+        twin = TWIN if has_twins and site.virtual_capacity else ""
+        return replace(segment, site=_key(site.name, pool) + twin)
 
 
 def _told(decision: JobDecision, rows: dict[str, Row]) -> JobDecision:
@@ -149,12 +178,11 @@ def _told(decision: JobDecision, rows: dict[str, Row]) -> JobDecision:
 
 
 def _plain(value: object) -> object:
-    return NOT_READ.sub("", value) if isinstance(value, str) else value
+    return read(value) if isinstance(value, str) else value
 
 
 def _renamed(decision: JobDecision, rename: Callable[[Segment], Segment]) -> JobDecision:
     candidates = tuple(
-        replace(one, segments=tuple(map(rename, one.segments)), note=NOT_READ.sub("", one.note))
-        for one in decision.candidates
+        replace(one, segments=tuple(map(rename, one.segments)), note=read(one.note)) for one in decision.candidates
     )
     return replace(decision, candidates=candidates)

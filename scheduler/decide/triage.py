@@ -8,8 +8,8 @@ from lowtide.policies.problem import EPSILON_S, Request
 from lowtide.scheduler.decide.market import LIVE, Market
 from lowtide.scheduler.decide.precedence import bound
 from lowtide.scheduler.decide.transfer import moves
+from lowtide.scheduler.decide.urgency import is_clinical
 from lowtide.scheduler.decide.wording import when
-from lowtide.scheduler.model.job import Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Snapshot
 from lowtide.scheduler.model.project import Overdraft
@@ -92,11 +92,6 @@ def triage(
             decided[view.job_id] = known
     askers.sort(key=lambda asker: asker.order)
     return decided, askers
-
-
-def is_clinical(view: JobView, queue: Queue) -> bool:
-    """Whether the job or its queue is clinical."""
-    return view.urgency is Urgency.CLINICAL or queue.urgency is Urgency.CLINICAL
 
 
 def _plain(

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from lowtide.policies.lift import margin_g
 from lowtide.policies.pieces import cheapest_pieces
 from lowtide.policies.problem import EPSILON_S
-from lowtide.scheduler.decide.case import Case
-from lowtide.scheduler.decide.triage import is_clinical
+from lowtide.scheduler.decide.case import Case, barred
+from lowtide.scheduler.decide.rows import read
+from lowtide.scheduler.decide.urgency import is_clinical
 from lowtide.scheduler.decide.wording import percent, when
-from lowtide.scheduler.model.plan import Action, SiteView
+from lowtide.scheduler.model.plan import Action
 from lowtide.scheduler.model.reason import ReasonCode
 from lowtide.scheduler.model.units import kwh_per_s
 
@@ -57,16 +58,11 @@ def _by_room(case: Case) -> Iterator[str]:
 
 def _elsewhere(case: Case) -> Iterator[str]:
     """Sites that could run it now, were they allowed."""
-    view = case.asker.view
-    able = [one for one in case.snapshot.sites if _is_free(case, one) and one.site.name not in view.allowed_sites]
-    for one in able[:MOST_SITES]:
-        lies = f"in {one.site.jurisdiction}, " if one.site.jurisdiction else ""
-        yield f"it were allowed {lies}at {one.site.name}, where there is room now"
-
-
-def _is_free(case: Case, one: SiteView) -> bool:
-    need, (gpus, cpus) = case.asker.view.resources, case.here.free_now[case.here.index[one.site.name]]
-    return one.reachable and one.site.can_ever_run(need) and gpus >= need.gpus and cpus >= need.cpus
+    able = [site for site in barred(case) if case.here.has_now(site, *case.request.need)]
+    for site in able[:MOST_SITES]:
+        one = case.snapshot.sites[site].site
+        lies = f"in {one.jurisdiction}, " if one.jurisdiction else ""
+        yield f"it were allowed {lies}at {read(one.name)}, where there is room now"
 
 
 def suspending(case: Case) -> tuple[str, ...]:

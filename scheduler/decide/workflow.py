@@ -1,9 +1,11 @@
 """Which open jobs wait for which, and what follows: who comes first, when each must end, how much waits for it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from lowtide.scheduler.model.job import JobId
+from lowtide.scheduler.decide.urgency import is_clinical
+from lowtide.scheduler.model.job import JobId, Urgency
 from lowtide.scheduler.model.plan import JobView, Snapshot
 
 
@@ -22,13 +24,21 @@ class Workflow:
     Attributes:
         order: what is waited for comes before what waits.
         limits: of those behind which there is a deadline.
+        clinical: of those behind which there is clinical work, the job that this is, or that waits for it.
         importance: in [0, 1]: run time on the longest path of jobs that wait for it, relative to the workflow's most.
 
     """
 
     order: tuple[JobId, ...]
     limits: dict[JobId, Limit]
+    clinical: dict[JobId, JobId]
     importance: dict[JobId, float]
+
+    def hurried(self, view: JobView, limit: Limit | None) -> JobView:
+        """A job as the jobs behind it have it: as soon as they need it, and as clinical as they are."""
+        if limit is not None and limit.finish_at < view.latest_finish_at:
+            view = replace(view, latest_finish_at=limit.finish_at, has_deadline=True)
+        return replace(view, urgency=Urgency.CLINICAL) if view.job_id in self.clinical else view
 
 
 def workflow(snapshot: Snapshot) -> Workflow:
@@ -41,6 +51,7 @@ def workflow(snapshot: Snapshot) -> Workflow:
                 behind.setdefault(before, []).append(view.job_id)
     order = _ordered(views, behind)
     limits: dict[JobId, Limit] = {}
+    clinical: dict[JobId, JobId] = {}
     tail_s: dict[JobId, float] = {}
     for job_id in reversed(order):
         waiting = [views[i] for i in behind.get(job_id, ())]
@@ -48,7 +59,9 @@ def workflow(snapshot: Snapshot) -> Workflow:
         found = [one for view in waiting if (one := _limit_before(view, limits, snapshot)) is not None]
         if found:
             limits[job_id] = min(found, key=lambda one: (one.finish_at, one.job_id))
-    return Workflow(order, limits, _importance(order, behind, tail_s))
+        if (first := _clinical_among(waiting, clinical, snapshot)) is not None:
+            clinical[job_id] = first
+    return Workflow(order, limits, clinical, _importance(order, behind, tail_s))
 
 
 def _ordered(views: dict[JobId, JobView], behind: dict[JobId, list[JobId]]) -> tuple[JobId, ...]:
@@ -66,6 +79,13 @@ def _ordered(views: dict[JobId, JobView], behind: dict[JobId, list[JobId]]) -> t
             if before[later] == 0:
                 ready.append(later)
     return tuple(order)
+
+
+def _clinical_among(waiting: Iterable[JobView], behind: dict[JobId, JobId], snapshot: Snapshot) -> JobId | None:
+    """The first that is clinical, or that clinical work waits for; one that nobody lets run hurries nobody."""
+    free = (view for view in waiting if not view.held and view.broken_by is None)
+    found = (v.job_id for v in free if v.job_id in behind or is_clinical(v, snapshot.queues.get(v.queue)))
+    return next(found, None)
 
 
 def _limit_before(view: JobView, limits: dict[JobId, Limit], snapshot: Snapshot) -> Limit | None:

@@ -30,13 +30,20 @@ def a_transfer(*, site: str = "away", hours: float = 0.5, kwh: float = 0.1) -> T
     return Transfer(site, hours * 3600, (TransferPart("home", 200 * GB, kwh),))
 
 
-def a_choice(view: JobView, *, policy: str = "lowest_window", home: float = 300.0, away: float = 100.0) -> JobDecision:
+def a_choice(
+    view: JobView,
+    *,
+    policy: str = "lowest_window",
+    home: float = 300.0,
+    away: float = 100.0,
+    delay_g_per_h: float = 0.0,
+) -> JobDecision:
     """One job that may run at two sites of constant intensity, its data at home."""
     sites = [a_site_view(a_site("home", zone="GB")), a_site_view(a_site("away", zone="FR"))]
     shot = a_snapshot(
         replace(view, allowed_sites=("home", "away")),
         sites=sites,
-        queues=[a_free_queue(policy)],
+        queues=[replace(a_free_queue(policy), delay_g_per_h=delay_g_per_h)],
         forecasts=[a_forecast([home] * 192), a_forecast([away] * 192, zone="FR")],
     )
     (decision,) = decide(shot).decisions
@@ -147,3 +154,42 @@ def test_a_plan_without_declared_data_is_the_one_that_it_was() -> None:
         return [(c.transfer_s, c.transfer_g) for d in decide(shot).decisions for c in d.candidates]
 
     assert set(told(a_snapshot(a_job_view(), a_job_view("job-2")))) == {(0.0, 0.0)}
+
+
+@pytest.mark.parametrize("urgency", list(Urgency))
+@pytest.mark.parametrize("policy", policy_names())
+def test_inv_10_a_site_that_is_free_first_is_not_taken_where_the_data_comes_too_late(
+    policy: str, urgency: Urgency
+) -> None:
+    runs = a_job_view("runs", hours=0.5, running_h=1.0)
+    view = a_job_view("x", hours=1, finish_in_h=2, has_deadline=True, urgency=urgency, transfers=(a_transfer(hours=4),))
+    sites = [a_site_view(a_site("home", gpus=1), used_gpus=1, used_cpus=1), a_site_view(a_site("away", zone="FR"))]
+    shot = a_snapshot(
+        runs,
+        replace(view, allowed_sites=("home", "away")),
+        sites=sites,
+        queues=[a_free_queue(policy)],
+        forecasts=[a_forecast(), a_forecast([20.0] * 192, zone="FR")],
+    )
+    chosen = decide(shot).decisions[1].chosen
+    assert chosen is not None
+    assert (chosen.site, chosen.finish) == ("home", NOON + timedelta(hours=1.5))
+
+
+@pytest.mark.parametrize("policy", policy_names())
+@pytest.mark.parametrize("delay_g_per_h", [0.0, 1.0])
+def test_under_every_policy_data_takes_its_time_and_its_grams(policy: str, delay_g_per_h: float) -> None:
+    view = a_job_view(hours=1, transfers=(a_transfer(kwh=0.1),))
+    decision = a_choice(view, policy=policy, delay_g_per_h=delay_g_per_h)
+    assert decision.chosen is not None
+    if decision.chosen.site == "away":
+        assert decision.chosen.finish - decision.chosen.start == timedelta(hours=1.5)
+        assert decision.chosen.emissions_g == pytest.approx(0.3 * 1.5 * 100 + 20)
+
+
+def test_the_time_that_data_takes_is_delay_and_weighed_as_such() -> None:
+    view = a_job_view(hours=1, transfers=(a_transfer(hours=0.5, kwh=0.0),))
+    near, far = (a_choice(view, delay_g_per_h=worth).chosen for worth in (99.0, 80.0))  # it saves 45 g in half an hour
+    assert near is not None
+    assert far is not None
+    assert (near.site, far.site) == ("home", "away")

@@ -10,6 +10,7 @@ import pytest
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import decision_to_dict
 from lowtide.scheduler.decide.registry import policy_names
+from lowtide.scheduler.model.data import Transfer, TransferPart
 from lowtide.scheduler.model.job import JobId, Resources
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Snapshot
@@ -139,3 +140,14 @@ def test_the_pool_is_told_in_json_and_empty_where_a_site_has_none() -> None:
     for decision, pool in ((pooled, "a40"), (plain, "")):
         candidate = json.loads(json.dumps(decision_to_dict(decision)))["candidates"][0]
         assert (candidate["pool"], candidate["segments"][0]["pool"]) == (pool, pool)
+
+
+def test_bringing_data_is_priced_by_both_ends_where_one_has_pools() -> None:
+    brought = Transfer("away", 900.0, (TransferPart("home", 1, 1.0),))
+    job = a_job_view(hours=20, allowed_sites=("home", "away"), transfers=(brought,))
+    away, forecasts = a_site_view(a_site("away", zone="FR")), [a_forecast([300.0] * 192), a_forecast(zone="FR")]
+    for home in (a_mixed_site(), a_site()):
+        (decision,) = decide(a_snapshot(job, sites=[a_site_view(home), away], forecasts=forecasts)).decisions
+        assert decision.chosen is not None
+        assert decision.chosen.site == "away"
+        assert decision.chosen.transfer_g == pytest.approx(250.0)

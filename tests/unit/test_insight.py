@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.insight import insight
 from lowtide.scheduler.model.bind import SENTENCES, Bind, BindCode, Insight
+from lowtide.scheduler.model.data import Transfer, TransferPart
 from lowtide.scheduler.model.job import JobId, Urgency
 from lowtide.scheduler.model.plan import GridForecast, JobView, SiteView, Snapshot
-from lowtide.scheduler.model.site import Queue
-from tests.builders import a_dip, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
+from lowtide.scheduler.model.reservation import Reservation
+from lowtide.scheduler.model.site import Pool, Queue, Share
+from tests.builders import HOUR_S, NOON, a_dip, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
 
 DIP = a_forecast(a_dip(slots=8))
 """High now, low from 16:00 to 18:00: room for one job of two hours a GPU."""
@@ -168,3 +171,63 @@ def test_clinical_work_that_runs_is_bound_by_nothing() -> None:
 def test_of_a_job_that_is_not_in_the_plan_nothing_is_known() -> None:
     snapshot = a_snapshot(a_job_view())
     assert insight(snapshot, decide(snapshot), JobId("other")) == Insight()
+
+
+def test_capacity_binds_by_the_pool_that_a_job_needs() -> None:
+    site = replace(a_site(gpus=12), pools=(Pool("h100", 4, 32, "H100"), Pool("a40", 8, 32, "A40")))
+    runs = a_job_view("a", gpus=4, hours=5, running_h=1.0, pool="h100")
+    waits = a_job_view("b", gpus=4, hours=2)
+    waits = replace(waits, resources=replace(waits.resources, gpu_model="H100"))
+    found = seen(runs, waits, sites=[a_site_view(site, used_gpus=4, used_cpus=1)], forecasts=[a_forecast()])
+    told = "4 GPU(s) missing at home/h100 from Tue 12:00 UTC to Tue 14:00 UTC"
+    assert by_code(found)[BindCode.CAPACITY].sentence == told
+    assert "4 GPU(s) more became free at home/h100 now" in found.would_start_now_if
+
+
+def test_the_power_that_others_draw_binds() -> None:
+    sites = [a_site_view(replace(a_site(), power_budget_w=600.0), used_gpus=1, used_cpus=1)]
+    runs, waits = a_job_view("a", power_w=500.0, running_h=1.0, hours=5), a_job_view("b", power_w=600.0)
+    found = seen(runs, waits, sites=sites, forecasts=[a_forecast()])
+    assert by_code(found)[BindCode.CAPACITY].sentence.startswith("500 W missing at home from ")
+
+
+def test_what_is_drained_or_not_offered_was_not_taken_by_others() -> None:
+    drain = Reservation(1, "home", "", NOON, NOON + timedelta(hours=8))
+    drained = replace(a_snapshot(a_job_view(), forecasts=[DIP]), reservations=(drain,))
+    shy = replace(a_site(), virtual_capacity=(Share(100.0, 0.0),))
+    dirty = a_snapshot(a_job_view(), sites=[a_site_view(shy)], forecasts=[DIP])
+    for snapshot in (drained, dirty):
+        assert BindCode.CAPACITY not in by_code(insight(snapshot, decide(snapshot), JobId("job-1")))
+
+
+def test_what_members_of_a_reservation_have_binds_others_and_is_no_other_site() -> None:
+    kept = Reservation(1, "home", "", NOON, gpus=8, project="scans")
+    for view in (a_job_view(), a_job_view(project="scans"), a_job_view(urgency=Urgency.CLINICAL)):
+        snapshot = replace(a_snapshot(view, forecasts=[DIP]), reservations=(kept,))
+        found = insight(snapshot, decide(snapshot), view.job_id)
+        assert BindCode.RESIDENCY not in by_code(found)
+        assert not any("allowed" in told for told in found.would_start_now_if)
+
+
+def test_no_site_is_told_to_have_room_now_where_its_power_is_drawn() -> None:
+    away = a_site_view(replace(a_site("away", zone="FR"), power_budget_w=200.0))
+    views = a_job_view("a", gpus=8, running_h=1.0, hours=5), a_job_view("b", power_w=300.0)
+    found = seen(*views, sites=[a_site_view(used_gpus=8, used_cpus=1), away], forecasts=[a_forecast()])
+    assert not any("away" in told for told in found.would_start_now_if)
+
+
+def test_the_time_and_the_grams_of_bringing_data_are_no_alternative() -> None:
+    sites = [a_site_view(), a_site_view(a_site("away", zone="FR"))]
+    brought = Transfer("away", 2 * HOUR_S, (TransferPart("home", 1, 1.0),))
+    view = a_job_view(hours=2, allowed_sites=("home", "away"), transfers=(brought,))
+    found = seen(view, sites=sites, forecasts=[a_forecast([150.0] * 192), a_forecast([100.0] * 192, zone="FR")])
+    assert found.binds == ()
+
+
+def test_a_job_that_waits_for_another_could_not_have_the_hours_before_that_ends() -> None:
+    early = a_forecast([50.0] * 8 + [300.0] * 184)
+    other = a_job_view("a", hours=2)
+    found = seen(other, a_job_view("b", hours=2, patience_h=2, waits_for=(JobId("a"),)), forecasts=[early])
+    assert found.binds == ()
+    lost = seen(replace(other, held=True), a_job_view("b", waits_for=(JobId("a"),)), forecasts=[DIP])
+    assert lost.binds == ()

@@ -1,5 +1,8 @@
 """What the exact policy finds that one job after the other does not, and what it says about the rest."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from lowtide.policies.balanced import Balanced
@@ -7,6 +10,7 @@ from lowtide.policies.beside import late_in_all_s
 from lowtide.policies.linear import Effort, Linear
 from lowtide.policies.optimal import Optimal
 from lowtide.policies.problem import Choice, Problem
+from lowtide.policies.timeline import Common, Timeline, milliwatts
 from lowtide.scheduler.decide.decide import decide
 from tests.builders import SLOT_S, a_dip, a_forecast, a_job_view, a_queue, a_snapshot
 from tests.problems import a_problem, a_request, hours
@@ -101,3 +105,29 @@ def test_the_duals_are_what_one_more_of_a_bound_would_cost() -> None:
     duals = program.duals()
     assert duals is not None
     assert duals[[wanted, limit, least]] == pytest.approx([50.0, -40.0, 0.0])
+
+
+@pytest.mark.parametrize("bounds", [{}, COSTLY, {"suspensions_left": 0}], ids=["free", "costly", "in one go"])
+def test_a_power_budget_is_shared_out_like_gpus(bounds: dict[str, object]) -> None:
+    wide = a_problem([DAY, DAY], *crowd(**bounds).requests, gpus=8)
+    both, free = np.arange(2), wide.timeline.free_gpus
+    common = Common((0, 1), (both, both), np.full(free.shape, milliwatts(2500.0)))
+    timeline = Timeline(free, wide.timeline.free_cpus, wide.grid.slot_at, wide.grid.slots_until, common)
+    narrow = replace(wide, timeline=timeline)
+    usual, found = Balanced().plan(narrow), Optimal().plan(narrow)
+    assert not any(choice.note for choice in found)
+    assert late_in_all_s(narrow, found) == 0
+    assert grams(found) < 0.999 * grams(usual)
+
+
+def test_what_delay_is_worth_counts_in_the_program() -> None:
+    problem = crowd(suspensions_left=1000)
+    dear = replace(problem, requests=tuple(replace(r, delay_g_per_h=200.0) for r in problem.requests))
+    usual, found = Balanced().plan(dear), Optimal().plan(dear)
+    assert grams(found) < 0.95 * grams(usual)  # the prices of delay count in both
+
+
+def test_work_that_draws_nothing_fails_no_plan() -> None:
+    problem = crowd(**COSTLY)
+    idle = replace(problem, requests=(replace(problem.requests[0], power_w=0.0), *problem.requests[1:]))
+    assert late_in_all_s(idle, Optimal().plan(idle)) == 0

@@ -5,14 +5,30 @@ from datetime import datetime, timedelta
 
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.workflow import workflow
-from lowtide.scheduler.model.job import JobId
+from lowtide.scheduler.model.job import JobId, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Plan
+from lowtide.scheduler.model.project import ProjectView
 from lowtide.scheduler.model.reason import ReasonCode
-from tests.builders import NOON, a_dip, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
+from lowtide.scheduler.model.reservation import Reservation
+from lowtide.scheduler.model.site import Share
+from tests.builders import (
+    NOON,
+    a_dip,
+    a_forecast,
+    a_job_view,
+    a_queue,
+    a_site,
+    a_site_view,
+    a_snapshot,
+    a_spending,
+)
 
 JOINT = [a_queue(policy="balanced", deadline_margin=0.0, switch_cost_s=0.0)]
 A_DIP_LATE = [a_forecast(a_dip(begin=40, slots=20))]
+SHY = a_site_view(replace(a_site(gpus=1), virtual_capacity=(Share(200.0, 0.5),)))
+"""Offers half of its GPUs, rounded down, to work that is not clinical while its grid is dirty."""
+DIRTY = [a_forecast([300.0] * 24 + [100.0] * 168)]
 
 
 def after(*job_ids: str) -> tuple[JobId, ...]:
@@ -156,3 +172,82 @@ def test_a_full_site_delays_what_waits_with_what_is_waited_for() -> None:
     views = [a_job_view("big", hours=3, patience_h=0), *a_chain()]
     plan = decide(a_snapshot(*views, sites=[site], queues=JOINT))
     assert start_of(plan, "train") >= end_of(plan, "prep") >= NOON + timedelta(hours=1)
+
+
+def test_inv_10_what_clinical_work_waits_for_is_not_delayed_for_carbon_either() -> None:
+    jobs = [
+        a_job_view("fetch"),
+        a_job_view("prep", waits_for=after("fetch")),
+        a_job_view("scan", urgency=Urgency.CLINICAL, waits_for=after("prep")),
+    ]
+    plan = decide(a_snapshot(*jobs, queues=JOINT, forecasts=A_DIP_LATE))
+    assert start_of(plan, "fetch") == NOON
+    assert start_of(plan, "prep") == end_of(plan, "fetch")
+    assert start_of(plan, "scan") == end_of(plan, "prep")
+    sentence = decided(plan, "fetch").reason.sentence
+    assert sentence == "must run now: prep waits for it and cannot be in time otherwise"
+
+
+def test_clinical_work_that_comes_in_has_what_it_waits_for_planned_anew() -> None:
+    prep = a_job_view("prep")
+    before = decide(a_snapshot(prep, queues=JOINT, forecasts=A_DIP_LATE))
+    assert start_of(before, "prep") > NOON
+    jobs = [
+        replace(prep, decided=before.decisions[0]),
+        a_job_view("scan", urgency=Urgency.CLINICAL, waits_for=after("prep")),
+    ]
+    shot = replace(a_snapshot(*jobs, queues=JOINT, forecasts=A_DIP_LATE), asked=frozenset({JobId("scan")}))
+    assert start_of(decide(shot), "prep") == NOON
+
+
+def test_what_clinical_work_waits_for_does_not_pause_for_carbon() -> None:
+    runs = a_job_view("prep", hours=3, running_h=2.0, suspendable=True, at_stake_s=0.0)
+    alone = decide(a_snapshot(runs, queues=JOINT, forecasts=A_DIP_LATE))
+    assert decided(alone, "prep").action is Action.SUSPEND
+    scan = a_job_view("scan", urgency=Urgency.CLINICAL, waits_for=after("prep"))
+    assert decided(decide(a_snapshot(runs, scan, queues=JOINT, forecasts=A_DIP_LATE)), "prep").action is Action.KEEP
+
+
+def test_clinical_work_that_is_held_hurries_nobody() -> None:
+    scan = a_job_view("scan", urgency=Urgency.CLINICAL, waits_for=after("prep"), held=True)
+    plan = decide(a_snapshot(a_job_view("prep"), scan, queues=JOINT, forecasts=A_DIP_LATE))
+    assert start_of(plan, "prep") > NOON
+
+
+def test_inv24_a_plan_that_is_mended_for_a_deadline_still_has_each_job_after_what_it_waits_for() -> None:
+    """What is asked anew must not swap places with what it waits for."""
+    now = NOON + timedelta(seconds=333)
+    jobs = [
+        a_job_view("a", patience_h=30, now=now),
+        a_job_view("b", patience_h=0, waits_for=after("a"), now=now),
+        a_job_view("c", hours=2, patience_h=30, waits_for=after("b"), urgency=Urgency.CLINICAL, now=now),
+    ]
+    for policy in ("asap", "balanced"):
+        queues = [a_queue(policy=policy, deadline_margin=0.0, switch_cost_s=0.0)]
+        plan = decide(a_snapshot(*jobs, now=now, sites=[SHY], queues=queues, forecasts=DIRTY))
+        assert start_of(plan, "a") == now
+        assert end_of(plan, "a") <= start_of(plan, "b")
+        assert end_of(plan, "b") <= start_of(plan, "c")
+
+
+def test_inv24_a_budget_does_not_have_what_waits_and_what_it_waits_for_swap_places() -> None:
+    now = NOON + timedelta(seconds=333)
+    first = a_job_view("first", patience_h=0, now=now, project="scans")
+    then = a_job_view("then", patience_h=30, waits_for=after("first"), forced=True, now=now)
+    shot = a_snapshot(first, then, now=now, sites=[a_site_view(a_site(gpus=1))], queues=[a_queue(policy="asap")])
+    plan = decide(replace(shot, projects={"scans": ProjectView("scans", (a_spending(1100.0),))}))
+    assert end_of(plan, "first") <= start_of(plan, "then")
+
+
+def test_clinical_work_is_in_time_before_others_that_were_placed_while_it_was_not_known_when_it_could_begin() -> None:
+    runs = a_job_view("runs", gpus=2, hours=1, running_h=1.0)
+    due = a_job_view("due", hours=2.25, patience_h=0)
+    prep = a_job_view("prep", gpus=0, hours=1)
+    scan = a_job_view("scan", hours=5, patience_h=0.2, waits_for=after("prep"), urgency=Urgency.CLINICAL)
+    home = a_site_view(replace(SHY.site, gpus=3), used_gpus=2, used_cpus=1)
+    clean_once = [a_forecast([300.0] * 24 + [100.0] * 10 + [300.0] * 100 + [100.0] * 58)]
+    shot = a_snapshot(runs, due, prep, scan, sites=[home], forecasts=clean_once)
+    for policy in ("asap", "balanced"):
+        queues = {"research": a_queue(policy=policy, deadline_margin=0.0, switch_cost_s=0.0)}
+        plan = decide(replace(shot, reservations=(Reservation(1, "home", "", NOON, gpus=2, cpus=1),), queues=queues))
+        assert start_of(plan, "scan") == end_of(plan, "prep")
