@@ -142,7 +142,7 @@ class Slots:
         kept = np.zeros(high - low)
         if self._goes_on and self._part.request.hold_s > 0:
             kept[: grid.slots_until(self._part.request.hold_s)] = 1.0
-        price = self._problem.prices.price_g_per_kwh[site, low:high] * offer.g_per_price * self._part.is_priced
+        price = offer.problem.prices.price_g_per_kwh[site, low:high] * offer.g_per_price * self._part.is_priced
         room = np.maximum(offer.room[site, low:high], kept)
         held = self._linear.columns(high - low, cost=price * width_s, low=kept, high=room, is_whole=True)
         return _Site(site, low, begin_s, width_s, held, self._begun(held, begin_s, begin_s + width_s))
@@ -250,7 +250,7 @@ class Slots:
         slot = grid.slots_until(end_s) - 1 if is_end else grid.slot_at(begin_s)
         within_s = end_s - grid.start_s(slot) if is_end else grid.start_s(slot + 1) - begin_s
         most_s = 0.0 if is_first and not is_end else min(within_s, end_s - begin_s - max(least_s, 2 * EPSILON_S))
-        return _Edge(i, is_end, self._problem.prices.price_rows[own.site][slot], most_s)
+        return _Edge(i, is_end, self._part.offer.problem.prices.price_rows[own.site][slot], most_s)
 
 
 @dataclass(frozen=True, slots=True)

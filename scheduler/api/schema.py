@@ -106,6 +106,8 @@ class Candidate(_Shape):
     note: str
     transfer_s: float = 0.0
     transfer_g: float | None = 0.0
+    cost: float | None = None
+    currency: str = ""
 
 
 class PastDecision(_Shape):
