@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lowtide.scheduler.model.site import site_from_json
-from lowtide.scheduler.model.tariff import Tariff, mean_per_kwh, means_per_kwh
+from lowtide.scheduler.model.tariff import FloatArray, Tariff, mean_per_kwh, means_per_kwh
 from lowtide.scheduler.settings import SiteSettings
 from lowtide.scheduler.tariff_settings import TariffSettings
 from tests.builders import HOUR_S
@@ -46,7 +46,7 @@ def by_the_clock(moment: datetime, timezone: str) -> float:
 )
 def test_each_slot_costs_the_mean_of_its_minutes_on_the_contracts_clock(start: datetime, timezone: str) -> None:
     start = start.replace(second=0, microsecond=0)
-    edges_s = np.array([0.0, *(420.0 + 900.0 * np.arange(200))], dtype=np.float64)
+    edges_s: FloatArray = np.array([0.0, *(420.0 + 900.0 * i for i in range(200))], dtype=np.float64)
     found = means_per_kwh(a_tariff(timezone), start, edges_s)
     for begin_s, end_s, mean in zip(edges_s[:-1], edges_s[1:], found, strict=True):
         minutes = [start + timedelta(seconds=s) for s in np.arange(begin_s, end_s, 60.0)]
