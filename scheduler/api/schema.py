@@ -202,6 +202,8 @@ class Receipt(_Shape):
     baseline_code: str | None
     avoided_g: float | None
     avoided_fraction: float | None
+    cost: float | None = None
+    currency: str | None = None
     intensity_mean_g_per_kwh: float | None
     baseline_intensity_g_per_kwh: float | None
     intensity: list[dict[str, Any]]

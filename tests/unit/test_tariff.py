@@ -58,7 +58,7 @@ def test_each_slot_costs_the_mean_of_its_minutes_on_the_contracts_clock(start: d
 )
 def test_on_the_days_when_the_clock_is_changed_the_dear_hours_begin_by_the_clock(day: datetime, dear_h: int) -> None:
     """Six in the morning in Berlin is five in UTC in winter, and four in summer; the change comes before."""
-    found = means_per_kwh(a_tariff(), day, HOUR_S * np.arange(25))
+    found = means_per_kwh(a_tariff(), day, np.linspace(0.0, 24 * HOUR_S, 25))
     assert found[dear_h - 1] == pytest.approx(0.2)
     assert found[dear_h] == pytest.approx(0.3)
 
