@@ -132,8 +132,8 @@ def test_the_last_days_are_played_beside_what_happened(run: Run) -> None:
     assert run("simulate", "set.yaml", "--days", "99").exit_code == 2
 
 
-def test_cheapest_is_no_set_because_nothing_knows_prices(run: Run) -> None:
-    result = run("apply", "cheapest")
+def test_a_name_that_is_neither_a_set_nor_a_file_is_refused_with_the_sets_that_there_are(run: Run) -> None:
+    result = run("apply", "slowest")
     assert result.exit_code == 2
     assert "balanced, cheapest, greenest, punctual" in result.stderr
 

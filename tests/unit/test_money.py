@@ -19,6 +19,8 @@ from lowtide.scheduler.model.job import JobId, Urgency
 from lowtide.scheduler.model.plan import Action, JobDecision, Snapshot
 from lowtide.scheduler.model.reason import ReasonCode
 from lowtide.scheduler.model.tariff import Rate, Tariff
+from lowtide.scheduler.policy_set import over, parsed, ready_made
+from lowtide.scheduler.settings import QueueSettings
 from tests.builders import (
     HOUR_S,
     NOON,
@@ -133,6 +135,19 @@ def test_twice_the_price_at_half_its_worth_is_the_same_plan() -> None:
     once, twice = decided(630.0), decided(315.0, tariff=a_tariff(usual=1.0, cheap=0.2))
     assert start_h(once) == start_h(twice)
     assert once.saving_g == pytest.approx(twice.saving_g)
+
+
+def under(name: str, shot: Snapshot) -> JobDecision:
+    """The decision under a set that comes with lowtide."""
+    (queue,) = over([QueueSettings(name="research")], parsed(ready_made()[name]))
+    return decide(replace(shot, queues={"research": queue.queue()})).decisions[0]
+
+
+def test_the_cheapest_set_goes_by_cost_and_between_equal_costs_by_carbon() -> None:
+    assert start_h(under("cheapest", a_case())) == float(CHEAP_H)
+    assert start_h(under("balanced", a_case())) == 4.0
+    flat = a_case(tariff=a_tariff(usual=0.3, cheap=0.3))
+    assert start_h(under("cheapest", flat)) == start_h(under("cheapest", replace(flat, sites=(a_site_view(),)))) == 4.0
 
 
 def two_sites(here: Tariff | None, there: Tariff | None) -> JobDecision:
