@@ -31,6 +31,7 @@ from lowtide.policies.offer import Offer
 from lowtide.policies.pieces import cheapest_pieces, earliest_pieces, less
 from lowtide.policies.problem import EPSILON_S, Choice, IntArray, Placement, Problem, Request
 from lowtide.policies.timeline import Span
+from lowtide.policies.worth import prices_of
 from lowtide.scheduler.model.units import S_PER_H
 
 Sell = Callable[[int, tuple[Span, ...], int, int, float], None]
@@ -224,7 +225,7 @@ class _Round:
             self._take(i, self._in_need(requests[i]) if requests[i].running_at is None else self._going_on(requests[i]))
         for i, request in enumerate(requests):
             if i not in self.choices:
-                self._take(i, among(request, problem.prices, self._at_ease))
+                self._take(i, among(request, prices_of(problem, request), self._at_ease))
 
     def late_s(self, requests: tuple[Request, ...]) -> float:
         """By how many seconds requests, as they were first asked about, end late; weighted by GPUs."""
@@ -234,7 +235,7 @@ class _Round:
     def _in_need(self, request: Request) -> Choice:
         """Where running jobs need not move if that is in time, else in their place."""
         is_soonest = request.is_due or not self._is_calm
-        choice = among(request, self._problem.prices, self._needed, is_soonest=is_soonest)
+        choice = among(request, prices_of(self._problem, request), self._needed, is_soonest=is_soonest)
         if choice.chosen is not None:
             self._undisturbed.sell(choice.chosen.site, choice.chosen.spans, *request.need)
         return choice

@@ -17,7 +17,7 @@ from lowtide.policies.timeline import Timeline
 NO_COLUMN = -1
 
 
-class Tariff:
+class Worth:
     """What a program says that things are worth: a gram, a late second, and capacity."""
 
     def __init__(self, problem: Problem, worth: list[FloatArray], *, of_gram: float, of_late_s: float) -> None:
@@ -100,15 +100,15 @@ class Courses:
         self._courses.append(course)
         return cells_of(course, self._problem), int(column)
 
-    def better(self, tariff: Tariff, dual: float) -> Iterator[Placement]:
+    def better(self, worth: Worth, dual: float) -> Iterator[Placement]:
         """Courses that cost less than ``dual`` with the capacity that they hold: the least that end by some times."""
-        problem, known = tariff.problem_of(self._part), {course.course for course in self._courses}
+        problem, known = worth.problem_of(self._part), {course.course for course in self._courses}
         for asked in self._asked:
             course = _least(Offer(problem, self._timeline, asked))
             if course is not None and course.site in self._part.ends_s and course.course not in known:
                 known.add(course.course)
                 own = self._part.offer.placed(course.site, course.spans)
-                cost = tariff.cost_of(self._part, own)
+                cost = worth.cost_of(self._part, own)
                 if cost < dual - NOISE * max(abs(cost), abs(dual)):
                     yield own
 

@@ -13,6 +13,7 @@ from lowtide.policies.moves import among
 from lowtide.policies.offer import Offer
 from lowtide.policies.problem import Choice, Placement, Problem, Request
 from lowtide.policies.timeline import Timeline
+from lowtide.policies.worth import prices_of
 
 Rule = Callable[[Offer], Placement | None]
 """What one job wants; None when it wants nothing but the baseline."""
@@ -53,7 +54,7 @@ def settle(timeline: Timeline, request: Request, choice: Choice) -> None:
 def choose(problem: Problem, timeline: Timeline, request: Request, rule: Rule) -> Choice:
     """The guarded choice for one request, given what is left; sells nothing."""
     if request.moves:
-        return among(request, problem.prices, lambda part: choose(problem, timeline, part, rule))
+        return among(request, prices_of(problem, request), lambda part: choose(problem, timeline, part, rule))
     return chosen_of(_offer(problem, timeline, request), rule)
 
 

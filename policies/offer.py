@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from lowtide.policies.delay import prices_of
 from lowtide.policies.guard import STD_PER_MEAN_ABSOLUTE
 from lowtide.policies.problem import (
     EPSILON_S,
@@ -24,6 +23,7 @@ from lowtide.policies.problem import (
 )
 from lowtide.policies.timeline import Span, Timeline
 from lowtide.policies.windows import cheapest_window, earliest_window, window_costs
+from lowtide.policies.worth import is_weighed, prices_of
 from lowtide.scheduler.model.difference import Difference, joint
 from lowtide.scheduler.model.units import kwh_per_s
 
@@ -84,7 +84,7 @@ class Offer:
 
     def __init__(self, problem: Problem, timeline: Timeline, request: Request) -> None:
         """Work out which windows fit; costs follow when a rule asks."""
-        if request.delay_g_per_h:
+        if is_weighed(request):
             problem = replace(problem, prices=prices_of(problem, request))
         self._problem, self.request = problem, request
         self.latest_start_s, self.must_end_s = request.latest_start_s, request.must_end_s

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lowtide.policies.electricity import Electricity
 from lowtide.policies.timeline import Need, Span, Timeline
 from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.mode import Mode
@@ -111,7 +112,8 @@ class Request:
         importance: how much of its workflow waits for it, relative to the workflow's most important job, in [0, 1];
             0 for a job outside of any workflow: nothing waits for it.
         modes: the ways in which it can run; empty where it can only run as declared.
-        delay_g_per_h: grams that each hour of later completion must save; see ``policies/delay.py``.
+        delay_g_per_h: grams that each hour of later completion must save; see ``policies/worth.py``.
+        money_g_per_unit: grams that a unit of a tariff's currency is worth; the same.
         moves: for the sites that lack data of the job; ``moves.among`` takes them into account.
 
     """
@@ -139,6 +141,7 @@ class Request:
     importance: float = 0.0
     modes: tuple[Mode, ...] = ()
     delay_g_per_h: float = 0.0
+    money_g_per_unit: float = 0.0
     moves: tuple[Move, ...] = ()
 
     @property
@@ -336,7 +339,8 @@ class Problem:
 
     A policy leaves ``timeline`` as it is: it works on a copy. ``inflow_gpus`` has one value per site: how many GPUs
     there work that is yet to be submitted will keep busy on average; empty where that is not known.
-    ``is_brief`` says that nobody will read what else could have been chosen.
+    ``is_brief`` says that nobody will read what else could have been chosen. ``electricity`` is what it costs, None
+    where no site has a tariff.
     """
 
     requests: tuple[Request, ...]
@@ -344,6 +348,7 @@ class Problem:
     timeline: Timeline
     inflow_gpus: tuple[float, ...] = ()
     is_brief: bool = False
+    electricity: Electricity | None = None
 
     @property
     def grid(self) -> SlotGrid:
@@ -357,7 +362,8 @@ class Policy(Protocol):
     A policy with ``is_joint = True`` besides weighs the whole queue at once: it is asked about running jobs together
     with waiting ones, also about those that are due. What its running requests hold is then free in the timeline,
     and it may interrupt them for others. One with ``weighs_delay = True`` chooses by an ``Offer``'s prices alone, so
-    that these may rise by what delay is worth to a request; the others never see a request with such a worth.
+    that these may hold what delay and money are worth to a request. The others are shown prices that hold money where
+    it is worth the same to all whom they are asked about, and no delay.
     """
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from lowtide.policies.columns import Held, Late, Part, Slots, Windows
-from lowtide.policies.courses import Courses, Tariff
+from lowtide.policies.courses import Courses, Worth
 from lowtide.policies.linear import Effort, Linear
 from lowtide.policies.problem import FloatArray, IntArray, Placement, Problem
 from lowtide.policies.timeline import MW_PER_W, Common, Rows, Timeline
@@ -121,18 +121,18 @@ class Program:
         duals = self._linear.duals(self._late_cost() if is_late else None) if courses else None
         if duals is None:
             return False
-        tariff, is_found = self._tariff(duals, is_late=is_late), False
+        worth, is_found = self._worth(duals, is_late=is_late), False
         for number, taker in courses:
-            for course in taker.better(tariff, float(duals[taker.row])):
+            for course in taker.better(worth, float(duals[taker.row])):
                 self._add(number, taker, course)
                 is_found = True
         return is_found
 
-    def _tariff(self, duals: FloatArray, *, is_late: bool) -> Tariff:
+    def _worth(self, duals: FloatArray, *, is_late: bool) -> Worth:
         shape = self._problem.grid.count
         worth = [np.where(share.row >= 0, -duals[share.row], 0.0).reshape(-1, shape) for share in self._shares]
         of_late_s = 1.0 if is_late else 0.0 if self._late_row is None else -float(duals[self._late_row])
-        return Tariff(self._problem, worth, of_gram=0.0 if is_late else 1.0, of_late_s=of_late_s)
+        return Worth(self._problem, worth, of_gram=0.0 if is_late else 1.0, of_late_s=of_late_s)
 
     def _add(self, number: int, taker: Courses, course: Placement) -> None:
         cells, column = taker.add(course)

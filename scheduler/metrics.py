@@ -46,6 +46,8 @@ REASONS = {
     ReasonCode.MODES_CHOSEN: "carbon",
     ReasonCode.NO_GAIN: "carbon",
     ReasonCode.DELAY_WEIGHT: "carbon",
+    ReasonCode.CHEAP_WINDOW: "price",
+    ReasonCode.MONEY_WEIGHT: "price",
     ReasonCode.DEADLINE: "deadline",
     ReasonCode.PATIENCE: "deadline",
     ReasonCode.CAPACITY: "capacity",

@@ -17,6 +17,7 @@ from lowtide.scheduler.model.job import Urgency, check_id
 from lowtide.scheduler.model.project import Period
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.site_settings import PoolSettings, ShareSettings, check_pools, check_steps
+from lowtide.scheduler.tariff_settings import TariffSettings
 
 
 def default_data_dir() -> Path:
@@ -58,6 +59,7 @@ class SiteSettings(_Strict):
     virtual_capacity: tuple[ShareSettings, ...] = Field(
         (), description="what is offered to work that may wait, by the grid's intensity; running jobs go on"
     )
+    tariff: TariffSettings | None = Field(None, description="what electricity costs, by the time of day and week")
     jurisdiction: str = Field("", description="ISO 3166 code; empty is derived from nothing and matches no residency")
     pue: Annotated[float, Field(ge=1.0, le=5.0)] = 1.0
     transfer_gbit_per_s: Annotated[float, Field(gt=0, le=100_000)] = Field(
@@ -120,6 +122,7 @@ class SiteSettings(_Strict):
             pools=pools,
             power_budget_w=self.power_budget_w,
             virtual_capacity=tuple(step.share() for step in self.virtual_capacity),
+            tariff=None if self.tariff is None else self.tariff.tariff(),
         )
 
 
@@ -144,6 +147,9 @@ class QueueSettings(_Strict):
     )
     delay_g_per_h: Annotated[float, Field(ge=0)] = Field(
         0.0, description="grams of CO2e that each hour by which a job ends later must save, see projects.md"
+    )
+    money_g_per_unit: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="grams of CO2e that a unit of a site's currency is worth, by its tariff, see projects.md"
     )
 
     def queue(self) -> Queue:

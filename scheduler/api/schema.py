@@ -106,6 +106,8 @@ class Candidate(_Shape):
     note: str
     transfer_s: float = 0.0
     transfer_g: float | None = 0.0
+    cost: float | None = None
+    currency: str = ""
 
 
 class PastDecision(_Shape):
@@ -200,6 +202,8 @@ class Receipt(_Shape):
     baseline_code: str | None
     avoided_g: float | None
     avoided_fraction: float | None
+    cost: float | None = None
+    currency: str | None = None
     intensity_mean_g_per_kwh: float | None
     baseline_intensity_g_per_kwh: float | None
     intensity: list[dict[str, Any]]

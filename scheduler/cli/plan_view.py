@@ -11,6 +11,7 @@ from lowtide.scheduler.cli.words import (
     count,
     local,
     mass,
+    money,
     rung_words,
     short,
     skill_words,
@@ -21,6 +22,8 @@ from lowtide.scheduler.cli.words import (
 Json = dict[str, Any]
 MAX_CANDIDATES = 12
 MAX_HISTORY = 8
+COST_AT = 5
+"""The column before which the cost of electricity stands, where a tariff tells it."""
 
 
 EMPTY: Json = {
@@ -101,6 +104,10 @@ def candidates_text(plan: Json) -> str:
         Column("NOTE", is_flexible=True, wraps=True, drop=1),
     ]
     rows = [_candidate_row(candidate, reference, name) for candidate in candidates]
+    if any(candidate.get("cost") is not None for candidate in candidates):
+        columns.insert(COST_AT, Column("COST", is_number=True))
+        for row, candidate in zip(rows, candidates, strict=True):
+            row.insert(COST_AT, Cell(money(candidate.get("cost"), candidate.get("currency")), row[0].style))
     hidden = len(plan["candidates"]) - len(candidates)
     more = f"\n{hidden} more were considered (-o json lists all)." if hidden else ""
     return table(columns, rows) + more

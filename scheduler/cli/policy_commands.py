@@ -16,7 +16,8 @@ from lowtide.scheduler.model.errors import BadInput, Unreachable
 
 Json = dict[str, Any]
 File = Annotated[
-    str, typer.Argument(metavar="FILE", help="A policy set: a YAML file, '-', or balanced, greenest or punctual.")
+    str,
+    typer.Argument(metavar="FILE", help="A policy set: a YAML file, '-', or balanced, cheapest, greenest or punctual."),
 ]
 Why = Annotated[str | None, typer.Option("--why", metavar="TEXT", help="Kept in the history.")]
 HELP = {"help_option_names": ["-h", "--help"]}

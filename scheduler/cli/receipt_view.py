@@ -12,6 +12,7 @@ from lowtide.scheduler.cli.words import (
     local,
     mass,
     moment_of,
+    money,
     percent,
     short,
     span,
@@ -72,6 +73,8 @@ def _figures(receipt: Json) -> list[str]:
             style,
         ),
     ]
+    if receipt.get("cost") is not None:
+        lines.append(_line("electricity", money(receipt["cost"], receipt["currency"]), "by the tariff of its site"))
     if receipt["accuracy"] is not None:
         lines.append(_line("accuracy", f"{receipt['accuracy']:.4g}"))
     if receipt["accuracy_per_kwh"] is not None:

@@ -76,6 +76,12 @@ def simulate(
     transfer_gbit_per_s: Annotated[
         float, typer.Option("--transfer-gbit-per-s", metavar="GBIT", help="How fast that is.")
     ] = USUAL_GBIT_PER_S,
+    tariff: Annotated[
+        Path | None, typer.Option("--tariff", metavar="YAML", help="What electricity costs: currency, timezone, rates.")
+    ] = None,
+    money_g_per_unit: Annotated[
+        float, typer.Option("--money-g-per-unit", metavar="G", help="What a unit of its currency is worth, in gCO2e.")
+    ] = 0.0,
     workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes that play at a time.")] = 1,
     ray: Annotated[
         str | None, typer.Option("--ray", metavar="URL", help="Play on a Ray cluster, by the URL of its dashboard.")
@@ -105,6 +111,8 @@ def simulate(
         "seed": seed,
         "transfer_kwh_per_gb": options.positive("--transfer-kwh-per-gb", transfer_kwh_per_gb),
         "transfer_gbit_per_s": options.positive("--transfer-gbit-per-s", transfer_gbit_per_s),
+        "tariff": options.tariff_of(tariff),
+        "money_g_per_unit": options.worth("--money-g-per-unit", money_g_per_unit, has_tariff=tariff is not None),
     }
     bases = [replace(play, **told) for play in options.bases_of(jobs, intensity, start, hours, apart=apart)]
     issues = options.issues_of(forecast, bases, is_raw=as_issued)
@@ -184,6 +192,7 @@ COLUMNS = (
     ("POLICY", "policy", "{}"),
     ("PARAMETERS", "params", "{}"),
     ("EMITTED", "emissions_g", "{:,.0f} g"),
+    ("COST", "cost", "{:,.2f}"),
     ("AT ONCE = 1", "ratio", "{:.4f}"),
     ("BOUND", "bound_ratio", "{:.4f}"),
     ("OVER BOUND", "over_bound_fraction", "{:+.2%}"),

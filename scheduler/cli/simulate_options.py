@@ -1,5 +1,6 @@
 """What the options of ``lowtide simulate`` say, read and checked."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from lowtide.scheduler.model.errors import BadInput
 if TYPE_CHECKING:
     from lowtide.scheduler.cli.simulate_sweep import Axis
     from lowtide.scheduler.model.series import Series
+    from lowtide.scheduler.model.tariff import Tariff
     from lowtide.scheduler.simulate.foretold import Issued
     from lowtide.scheduler.simulate.play import Estimate, Patience, Play
 
@@ -60,11 +62,29 @@ def issued_of(play: "Play", issues: "Issues", *, is_raw: bool) -> "Issued":
     return Issued(play.intensity, issues, play.slot_s, is_raw=is_raw)
 
 
-def _read(path: Path) -> str:
+def tariff_of(path: Path | None) -> "Tariff | None":
+    """What ``--tariff`` holds: currency, timezone and rates, as in the settings of a site."""
+    import yaml  # noqa: PLC0415 - as above
+    from pydantic import ValidationError  # noqa: PLC0415 - as above
+
+    from lowtide.scheduler.tariff_settings import TariffSettings  # noqa: PLC0415 - as above
+
+    if path is None:
+        return None
+    try:
+        return TariffSettings.model_validate(yaml.safe_load(_read(path, "YAML"))).tariff()
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path} is not YAML: {error}.", fix="Give currency, timezone and rates.") from None
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'tariff'}: {e['msg']}" for e in error.errors())
+        raise BadInput(f"{path}: {told}.", fix="Give currency, timezone and rates, see docs/settings.md.") from None
+
+
+def _read(path: Path, kind: str = "CSV") -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read: {error}.", fix="Give a CSV file in UTF-8.") from None
+        raise BadInput(f"{path} cannot be read: {error}.", fix=f"Give a {kind} file in UTF-8.") from None
 
 
 def _moment(text: str) -> datetime:
@@ -96,6 +116,15 @@ def positive(option: str, value: T) -> T:
     """The value, or BadInput unless it is more than 0."""
     if value is not None and not value > 0:  # type: ignore[operator]  # numbers only
         raise BadInput(f"{option} is {value}.", fix="Give more than 0.")
+    return value
+
+
+def worth(option: str, value: float, *, has_tariff: bool) -> float:
+    """The value, or BadInput where it is less than 0, or there is no price that it could weigh."""
+    if not 0 <= value < math.inf:
+        raise BadInput(f"{option} is {value}.", fix="Give 0 or more.")
+    if value and not has_tariff:
+        raise BadInput(f"{option} weighs what electricity costs, and that is not told.", fix="Give --tariff YAML.")
     return value
 
 

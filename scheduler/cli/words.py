@@ -66,6 +66,11 @@ def mass(value: float | None) -> str:
     return f"{value / KILO:.2f} kgCO2e" if abs(value) >= KILO else f"{grams(value)} gCO2e"
 
 
+def money(value: float | None, currency: str | None) -> str:
+    """What electricity costs, to three digits."""
+    return NONE if value is None else f"{value:.3g} {currency}"
+
+
 def energy(value_kwh: float | None) -> str:
     """Energy with its unit, in Wh below one kWh."""
     if value_kwh is None:

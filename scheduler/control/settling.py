@@ -13,6 +13,7 @@ from sqlalchemy import Connection, RowMapping
 
 from lowtide.scheduler.ledger import emissions
 from lowtide.scheduler.ledger.baseline import BaselineCode
+from lowtide.scheduler.ledger.cost import cost
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, SeriesKey, Signal
 from lowtide.scheduler.model.site import Site
 from lowtide.scheduler.store import accounts, attempts
@@ -70,7 +71,7 @@ class Settlement:
         if site is None or not site.zone:
             return None
         found = book.price(site.zone, row["start_at"], row["end_at"], now - row["end_at"])
-        return None if found is None else _emission_values(row, found, site.pue)
+        return None if found is None else _emission_values(row, found, site)
 
     def _close(
         self, connection: Connection, job: RowMapping, rows: list[RowMapping], now: datetime, book: PriceBook
@@ -214,18 +215,21 @@ def recorded(
     return found
 
 
-def _emission_values(row: RowMapping, price: emissions.Price, pue: float) -> dict[str, object]:
+def _emission_values(row: RowMapping, price: emissions.Price, site: Site) -> dict[str, object]:
+    tariff = site.tariff
     return {
         "attempt_id": row["attempt_id"],
         "component": row["component"],
         "start_at": row["start_at"],
-        "emissions_g": emissions.grams(row["energy_mj"], price.g_per_kwh, pue),
+        "emissions_g": emissions.grams(row["energy_mj"], price.g_per_kwh, site.pue),
         "g_per_kwh": price.g_per_kwh,
-        "pue": pue,
+        "pue": site.pue,
         "kind": price.kind,
         "grid_source": price.source,
         "zone": price.zone,
         "signal": price.signal,
         "basis": price.basis,
         "accounting": price.accounting,
+        "cost": None if tariff is None else cost(tariff, row["start_at"], row["end_at"], row["energy_mj"], site.pue),
+        "currency": None if tariff is None else tariff.currency,
     }

@@ -140,7 +140,8 @@ def within_budgets(
 
 def _greener(asker: Asker) -> Asker:
     """The same job, for which any expected saving counts."""
-    return replace(asker, request=replace(asker.request, min_savings=0.0, z=EXPECTED_GAIN, delay_g_per_h=0.0))
+    carbon_alone = replace(asker.request, min_savings=0.0, z=EXPECTED_GAIN, delay_g_per_h=0.0, money_g_per_unit=0.0)
+    return replace(asker, request=carbon_alone)
 
 
 def _held(asker: Asker, own: list[Purse], snapshot: Snapshot, spared: frozenset[JobId] | None) -> Asker:

@@ -10,6 +10,7 @@ from lowtide.policies.offer import Offer
 from lowtide.policies.pieces import cheapest_pieces, less
 from lowtide.policies.problem import Placement, Problem, Request
 from lowtide.policies.timeline import MW_PER_W, IntArray, Timeline, milliwatts
+from lowtide.policies.worth import as_grams, is_weighed
 from lowtide.scheduler.decide.keep import ahead, needs_ahead
 from lowtide.scheduler.decide.market import LIVE, Market, market
 from lowtide.scheduler.decide.precedence import released
@@ -59,7 +60,13 @@ class Case:
     def offer(self, timeline: Timeline, **changes: object) -> Offer:
         """What the job could have of a timeline if its request were changed."""
         request = replace(self.request, **changes)  # type: ignore[arg-type]  # any field of Request
-        return Offer(Problem((request,), self.here.prices, timeline), timeline, request)
+        problem = Problem((request,), self.here.prices, timeline, electricity=self.here.electricity)
+        return Offer(problem, timeline, request)
+
+    def grams_of(self, placed: Placement) -> float:
+        """What a placement of an offer emits, whatever else its cost holds."""
+        weighed = is_weighed(self.request)
+        return as_grams(self.here.prices, self.request, placed).cost_g if weighed else placed.cost_g
 
     def saving_g(self, placed: Placement | None) -> float | None:
         """What a placement would emit less than the chosen one; None where that is next to nothing, or not known."""
@@ -67,7 +74,7 @@ class Case:
         site = self.request.running_at if chosen is None else self.here.index[chosen.site]
         if placed is None or site is None or groups[placed.site] != groups[site]:
             return None
-        saving_g = self.chosen_g - placed.cost_g
+        saving_g = self.chosen_g - self.grams_of(placed)
         return saving_g if saving_g > MATTERS * self.chosen_g else None
 
     def missing(self, placed: Placement) -> str:

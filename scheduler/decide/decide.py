@@ -13,11 +13,11 @@ from functools import partial
 from itertools import groupby
 
 from lowtide.policies.asap import Asap
-from lowtide.policies.delay import in_grams, undelayed
 from lowtide.policies.holding import fits, is_done_in_modes, sell
 from lowtide.policies.lift import settle
 from lowtide.policies.problem import EPSILON_S, Choice, Placement, Policy, Problem, Request
 from lowtide.policies.timeline import Timeline
+from lowtide.policies.worth import at_one_worth, in_grams, unweighed
 from lowtide.scheduler.decide.budget import asked_anew, is_withheld, within_budgets
 from lowtide.scheduler.decide.fairness import in_fair_order
 from lowtide.scheduler.decide.foremost import Foremost, is_any_kept
@@ -165,13 +165,14 @@ def _answers(
     askers: list[Asker], here: Market, find_policy: FindPolicy, joint: frozenset[PolicyName], foremost: Foremost
 ) -> list[_Answer]:
     """Every asker's choice, capacity sold in order; joint policies first, as only they can make room for others."""
-    problem, answers = Problem((), here.prices, here.timeline.copy(), here.inflow_gpus, here.is_brief), []
+    problem = Problem((), here.prices, here.timeline.copy(), here.inflow_gpus, here.is_brief, here.electricity)
+    answers = []
     whole, others = _parted(askers, joint)
     for name, members in whole.items():
         answers += _answered_jointly(name, members, problem, find_policy)
     for answer in answers:
         foremost.add(answer.asker.request, answer.choice)
-    for policy, group in groupby(others, key=_policy_of):
+    for (policy, _), group in groupby(others, key=_policy_of):
         members = list(group)
         run = _run(problem, members)
         choices, failure = _asked(policy, run, run, find_policy)
@@ -223,9 +224,9 @@ def _name(asker: Asker) -> PolicyName:
     return asker.queue.policy, asker.queue.policy_params
 
 
-def _policy_of(asker: Asker) -> PolicyName | None:
-    """What decides for a job; None for jobs that may not be delayed: they never meet their queue's policy."""
-    return None if asker.rush is not None else _name(asker)
+def _policy_of(asker: Asker) -> tuple[PolicyName | None, float]:
+    """What decides for a job, and what money is worth to it; nothing for who may not be delayed: no policy is asked."""
+    return (None, 0.0) if asker.rush is not None else (_name(asker), asker.request.money_g_per_unit)
 
 
 def _asked(
@@ -236,18 +237,18 @@ def _asked(
         return _soonest(undisturbed), None
     try:
         policy = find_policy(*name)
-        weighed = run if getattr(policy, "weighs_delay", False) else undelayed(run)
+        weighed = run if getattr(policy, "weighs_delay", False) else at_one_worth(run)
         choices = tuple(policy.plan(weighed))
         _check_form(choices, len(run.requests))
-        choices = in_grams(weighed, choices)
+        choices = in_grams(run.prices, weighed.requests, choices)
     except Exception as error:  # noqa: BLE001 - other people's code, and clinical work stands behind it
         return _soonest(undisturbed), _failure(name[0], error)
     return choices, None
 
 
 def _soonest(problem: Problem) -> tuple[Choice, ...]:
-    """Everybody as soon as capacity allows, in grams whatever delay is worth."""
-    return _ASAP.plan(undelayed(problem))
+    """Everybody as soon as capacity allows, by nothing but grams."""
+    return _ASAP.plan(unweighed(problem))
 
 
 def _check_form(choices: tuple[Choice, ...], wanted: int) -> None:

@@ -94,6 +94,8 @@ def candidate_to_dict(candidate: Candidate, chosen: Candidate | None) -> dict[st
         "note": candidate.note,
         "transfer_s": candidate.transfer_s,
         "transfer_g": _number(candidate.transfer_g),
+        "cost": candidate.cost,
+        "currency": candidate.currency,
     }
 
 

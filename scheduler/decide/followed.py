@@ -6,7 +6,7 @@ from lowtide.scheduler.decide.wording import percent
 from lowtide.scheduler.model.plan import Action, JobDecision
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 
-PAUSES = frozenset({ReasonCode.CARBON_WINDOW, ReasonCode.GAVE_WAY})
+PAUSES = frozenset({ReasonCode.CARBON_WINDOW, ReasonCode.CHEAP_WINDOW, ReasonCode.GAVE_WAY})
 
 
 def started(decided: JobDecision) -> JobDecision:

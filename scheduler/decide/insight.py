@@ -116,7 +116,8 @@ def _guard_of(case: Case, offer: Offer, placed: Placement, rule: str) -> Bind | 
     saving_g, _, bar = margin_g(offer, placed, offer.baseline)
     if saving_g > bar:
         return _bound(case, BindCode.POLICY, placed, policy=case.asker.queue.policy)
-    return _bound(case, BindCode.GUARD, placed, bar=mass(bar), rule=rule)
+    besides_g = case.grams_of(offer.baseline) - case.grams_of(placed) - saving_g  # what delay and money have to save
+    return _bound(case, BindCode.GUARD, placed, bar=mass(bar + besides_g), rule=rule)
 
 
 def _residency(case: Case) -> Bind | None:

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from lowtide.policies.electricity import Electricity
 from lowtide.policies.problem import EPSILON_S, FloatArray, Prices, SlotGrid
 from lowtide.policies.timeline import Timeline
+from lowtide.scheduler.decide.bills import electricity
 from lowtide.scheduler.decide.bookings import Hold, book, holds
 from lowtide.scheduler.decide.limits import at_once, hold_back, in_common
 from lowtide.scheduler.model.difference import Difference
@@ -44,6 +46,8 @@ class Market:
     """[site] of all GPUs and CPUs."""
     common_now: Timeline | None
     """The same where sites have more in common than that, such as a power budget; ``free_now`` does not count then."""
+    electricity: Electricity | None = None
+    """What it costs; None where no site has a tariff."""
     able: dict[tuple[object, ...], tuple[int, ...]] = field(default_factory=dict)
     """Sites that answer and could run a job, by what it needs and where it may run; filled when first asked for."""
 
@@ -86,8 +90,9 @@ def market(snapshot: Snapshot) -> Market:
     hold_back(snapshot, prices, timeline)
     free_now = np.stack((timeline.free_gpus[:, 0], timeline.free_cpus[:, 0]), axis=1).tolist()
     now = at_once(timeline)
+    bills = electricity(snapshot, grid)
     return Market(
-        grid, prices, timeline, index, rungs, _inflow(snapshot), snapshot.is_brief, free_now, held, whole, now
+        grid, prices, timeline, index, rungs, _inflow(snapshot), snapshot.is_brief, free_now, held, whole, now, bills
     )
 
 

@@ -7,6 +7,7 @@ from lowtide.policies.guard import NOISE
 from lowtide.policies.holding import needs, ways
 from lowtide.policies.problem import EPSILON_S, Choice, Placement
 from lowtide.scheduler.decide import budget
+from lowtide.scheduler.decide.bills import cheap_window, cost_of, too_dear
 from lowtide.scheduler.decide.keep import making_room
 from lowtide.scheduler.decide.kept_free import displacing, in_the_way
 from lowtide.scheduler.decide.market import Market
@@ -83,7 +84,7 @@ def _verdict(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> 
         return Action.START, _why_now(asker, choice, here)
     baseline = choice.baseline
     if baseline is not None and placed.start_s > baseline.start_s + EPSILON_S:
-        return Action.WAIT, _carbon_window(choice, placed, here)
+        return Action.WAIT, _window(asker, choice, placed, here)
     if asker.request.release_s > EPSILON_S and placed.start_s <= asker.request.release_s + EPSILON_S:
         code = ReasonCode.RETRY_BACKOFF if asker.view.retrying else ReasonCode.BEGIN_TIME
         return Action.WAIT, Reason(code, {"start": when(here.grid.at(placed.start_s))})
@@ -95,7 +96,7 @@ def _verdict_running(asker: Asker, choice: Choice, here: Market, snapshot: Snaps
     if placed is not None and placed is not choice.baseline and placed.start_s > EPSILON_S:
         if choice.gives_way:
             return Action.SUSPEND, _gave_way(asker, here, snapshot, when(here.grid.at(placed.start_s)))
-        return Action.SUSPEND, _carbon_window(choice, placed, here)
+        return Action.SUSPEND, _window(asker, choice, placed, here)
     if choice.best is not None:
         return Action.KEEP, Reason(ReasonCode.KEEP_RUNNING)
     site = snapshot.sites[asker.request.sites[0]].site.name
@@ -110,8 +111,10 @@ def _gave_way(asker: Asker, here: Market, snapshot: Snapshot, start: str) -> Rea
     return Reason(ReasonCode.KEPT_FREE, {**hold.told(here.grid, site), "start": start})
 
 
-def _carbon_window(choice: Choice, placed: Placement, here: Market) -> Reason:
-    return Reason(ReasonCode.CARBON_WINDOW, {"start": when(here.grid.at(placed.start_s)), **_saving(choice)})
+def _window(asker: Asker, choice: Choice, placed: Placement, here: Market) -> Reason:
+    start = when(here.grid.at(placed.start_s))
+    cheap = cheap_window(asker.request, choice, placed, here.electricity, start)
+    return cheap or Reason(ReasonCode.CARBON_WINDOW, {"start": start, **_saving(choice)})
 
 
 def _saving(choice: Choice) -> dict[str, object]:
@@ -153,7 +156,7 @@ def _why_now(asker: Asker, choice: Choice, here: Market) -> Reason:
         and choice.best is not None
         and choice.saving_g > NOISE * baseline.cost_g
     ):
-        return _not_worth(asker, choice)
+        return too_dear(asker.request, choice, here.electricity) or _not_worth(asker, choice)
     return Reason(ReasonCode.LOW_CARBON_NOW)
 
 
@@ -180,7 +183,8 @@ def _candidates(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) 
         return () if choice.chosen is None else (_candidate(choice.chosen, "chosen", asker, choice, here, snapshot),)
     considered = [(choice.baseline, "as soon as possible" if asker.request.running_at is None else "going on")]
     considered.append((choice.chosen, "chosen"))
-    considered.append((choice.best, "least carbon, but the gain is within its doubt"))
+    least = "least carbon and cost" if asker.request.money_g_per_unit else "least carbon"
+    considered.append((choice.best, f"{least}, but the gain is within its doubt"))
     considered += [(other, f"cheapest at {snapshot.sites[other.site].site.name}") for other in choice.others]
     considered = [*considered[: MOST_CANDIDATES - 1], (choice.latest, "latest start")]
     seen: set[tuple[object, ...]] = set()
@@ -203,7 +207,8 @@ def _candidate(
     )
     is_chosen = choice.chosen is not None and choice.chosen.course == placed.course
     told = f"{note}; {choice.note}" if is_chosen and choice.note else note
-    return Candidate(segments, placed.cost_g, is_chosen, told, *brought(asker.request, placed))
+    cost = cost_of(asker.request, placed, here.electricity)
+    return Candidate(segments, placed.cost_g, is_chosen, told, *brought(asker.request, placed), *cost)
 
 
 def _conditions(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot, code: ReasonCode) -> tuple[str, ...]:
@@ -214,6 +219,8 @@ def _conditions(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot, 
     if code is ReasonCode.BUDGET and asker.over is not None:
         return budget.conditions(asker.view.job_id, asker.over)
     if code is ReasonCode.BEGIN_TIME:
+        return (run_now(str(asker.view.job_id)),)
+    if code is ReasonCode.CHEAP_WINDOW:
         return (run_now(str(asker.view.job_id)),)
     if code is not ReasonCode.CARBON_WINDOW or placed is None or asker.request.running_at is not None or here.is_brief:
         return ()

@@ -242,6 +242,7 @@ def _request(
         is_foremost=rush in FOREMOST,
         modes=view.modes,
         delay_g_per_h=queue.delay_g_per_h,
+        money_g_per_unit=queue.money_g_per_unit,
         importance=view.importance,
         moves=moves(view, market) if view.transfers and running_at is None else (),
     )

@@ -28,6 +28,11 @@ def mass(grams: float) -> str:
     return f"{grams / G_PER_KG:.3g} kg" if abs(grams) >= G_PER_KG else f"{grams:.3g} g"
 
 
+def amount(money: float, currency: str) -> str:
+    """Money to three digits, such as ``0.42 EUR``."""
+    return f"{money:.3g} {currency}"
+
+
 def break_even_g_per_kwh(prices: Prices, request: Request, choice: Choice, placed: Placement) -> float | None:
     """The mean price of a placement above which it would no longer pass the guard, in g/kWh with PUE."""
     if choice.baseline is None:

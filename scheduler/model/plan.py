@@ -188,6 +188,7 @@ class Candidate:
     """A placement that was considered, with its forecast emissions in grams.
 
     ``transfer_g`` of them are for bringing the job's data there, which takes ``transfer_s`` of its first segment.
+    ``cost`` is what its electricity costs in ``currency`` by the site's tariff, None where there is none.
     """
 
     segments: tuple[Segment, ...]
@@ -196,6 +197,8 @@ class Candidate:
     note: str = ""
     transfer_s: float = 0.0
     transfer_g: float = 0.0
+    cost: float | None = None
+    currency: str = ""
 
     @property
     def start(self) -> datetime:

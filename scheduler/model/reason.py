@@ -9,6 +9,7 @@ class ReasonCode(StrEnum):
 
     # a job waits because
     CARBON_WINDOW = "carbon_window"
+    CHEAP_WINDOW = "cheap_window"
     CAPACITY = "capacity"
     BUDGET = "budget"
     MAKING_ROOM = "making_room"
@@ -39,6 +40,7 @@ class ReasonCode(StrEnum):
     MODES_CHOSEN = "modes_chosen"
     NO_GAIN = "no_gain"
     DELAY_WEIGHT = "delay_weight"
+    MONEY_WEIGHT = "money_weight"
     GRID_DATA_STALE = "grid_data_stale"
     POLICY_ASAP = "policy_asap"
     POLICY_FAILED = "policy_failed"
@@ -72,6 +74,7 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.CARBON_WINDOW: (
         "waits for a low-carbon window at {start} that saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
     ),
+    ReasonCode.CHEAP_WINDOW: "waits for cheaper electricity at {start}: that saves about {money} and {carbon}",
     ReasonCode.CAPACITY: "waits for {gpus} GPU(s) and {cpus} CPU(s); free capacity is expected at {start}",
     ReasonCode.BUDGET: (
         "waits for the budget of project {project}: {used} of {limit} are used this {period}, and {promised} are "
@@ -120,6 +123,10 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.DELAY_WEIGHT: (
         "waiting would save {saving_g:.0f} g; at {delay_g_per_h:g} g an hour of delay, and by its doubt, it would have "
         "to save {bar_g:.0f} g"
+    ),
+    ReasonCode.MONEY_WEIGHT: (
+        "waiting would save {saving_g:.0f} g and cost {money} more; at {money_g_per_unit:g} g per {currency}, and by "
+        "its doubt, it would have to save {bar_g:.0f} g"
     ),
     ReasonCode.GRID_DATA_STALE: "the grid data ({rung}) does not justify a delay",
     ReasonCode.POLICY_ASAP: "its queue runs jobs as soon as possible",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lowtide.scheduler.model.job import Resources, Urgency
+from lowtide.scheduler.model.tariff import Rate, Tariff
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Site:
     ``pue`` multiplies every gram (>= 1). ``address`` is the base URL of the Jobs API, or ``local`` for
     the private cluster that the daemon starts itself. ``pools`` is empty where all GPUs are alike; else
     ``gpus`` and ``cpus`` are their sums. ``power_budget_w`` bounds the jobs' power at any time, None for no bound;
-    ``virtual_capacity`` is what is offered by intensity, the dirtiest step that applies counting.
+    ``virtual_capacity`` is what is offered by intensity, the dirtiest step that applies counting. ``tariff`` is what
+    electricity costs there, None where that is not known.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Site:
     pools: tuple[Pool, ...] = ()
     power_budget_w: float | None = None
     virtual_capacity: tuple[Share, ...] = ()
+    tariff: Tariff | None = None
 
     def can_ever_run(self, need: Resources) -> bool:
         """Whether the empty site, or one of its pools where it has several, would fit the request."""
@@ -76,7 +79,15 @@ def site_from_json(plain: Mapping[str, Any]) -> Site:
     values = dict(plain)
     values["pools"] = tuple(Pool(**one) for one in values.get("pools", ()))
     values["virtual_capacity"] = tuple(Share(**one) for one in values.get("virtual_capacity", ()))
+    values["tariff"] = _tariff_from_json(values.get("tariff"))
     return Site(**values)
+
+
+def _tariff_from_json(plain: Mapping[str, Any] | None) -> Tariff | None:
+    if plain is None:
+        return None
+    rates = tuple(Rate(**{**one, "days": tuple(one["days"])}) for one in plain["rates"])
+    return Tariff(plain["currency"], plain["timezone"], rates)
 
 
 def gpus_by_pool(site: Site, held: Mapping[tuple[str, str], int]) -> Iterator[tuple[str, int, int]]:
@@ -106,6 +117,7 @@ class Queue:
         priority: greater goes first.
         fair_share_weight: how far a project that used less than its share goes before others, in [0, 1]; 0 not at all.
         delay_g_per_h: grams of CO2e that each hour by which a job ends later must save; 0 goes by carbon alone.
+        money_g_per_unit: grams of CO2e that a unit of a tariff's currency is worth; 0 goes by carbon alone.
 
     """
 
@@ -123,3 +135,4 @@ class Queue:
     priority: int = 0
     fair_share_weight: float = 0.0
     delay_g_per_h: float = 0.0
+    money_g_per_unit: float = 0.0

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from lowtide.scheduler.ledger.baseline import OPEN_SENTENCE, SENTENCES, BaselineCode
+from lowtide.scheduler.ledger.cost import total
 from lowtide.scheduler.model.units import kwh_from_j
 from lowtide.scheduler.report.shape import Json, stamp
 
@@ -62,10 +63,13 @@ def receipt(
     figures = totals(rows, baseline)
     energy_kwh, emitted, base = figures["energy_kwh"], figures["emissions_g"], figures["baseline_emissions_g"]
     accuracy = job["results"].get("accuracy")
+    cost, currency = total(rows)
     return {
         "job": job,
         **figures,
         "avoided_fraction": figures["avoided_g"] / base if base else None,
+        "cost": cost,
+        "currency": currency,
         "energy_by": _by_component(rows),
         "baseline_start_at": stamp(baseline["start_at"]) if baseline else None,
         "intensity_mean_g_per_kwh": _per_kwh(emitted, energy_kwh),

@@ -14,6 +14,7 @@ from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import JobView
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.site import Queue, Site
+from lowtide.scheduler.model.tariff import Tariff
 from lowtide.scheduler.model.units import S_PER_H
 from lowtide.scheduler.simulate.chain import in_turn, without_strangers
 from lowtide.scheduler.simulate.foretold import Foreseen, Issued
@@ -78,6 +79,8 @@ class Play:
         is_clairvoyant: whether the scheduler is shown all jobs at the start, each not to begin before its submission.
         transfer_kwh_per_gb: electricity of bringing a gigabyte from one zone to another.
         transfer_gbit_per_s: how fast that is.
+        tariff: what electricity costs in every zone; None where that is not asked about.
+        money_g_per_unit: as of a queue.
         seed: plays a bootstrap sample of the trace that this number draws; None for the trace itself.
 
     """
@@ -103,6 +106,8 @@ class Play:
     seed: int | None = None
     transfer_kwh_per_gb: float = USUAL_KWH_PER_GB
     transfer_gbit_per_s: float = USUAL_GBIT_PER_S
+    tariff: Tariff | None = None
+    money_g_per_unit: float = USUAL.money_g_per_unit
 
     def submitted_at(self, job: TraceJob) -> datetime:
         """When a job comes."""
@@ -138,7 +143,8 @@ def result(play: Play) -> Result:
     check(play)
     if play.seed is not None:
         play = replace(play, jobs=without_strangers(resampled(play.jobs, play.seed)))
-    sites = [Site(zone, zone, NO_LIMIT if play.gpus is None else play.gpus, NO_LIMIT) for zone in play.intensity]
+    gpus = NO_LIMIT if play.gpus is None else play.gpus
+    sites = [Site(zone, zone, gpus, NO_LIMIT, tariff=play.tariff) for zone in play.intensity]
     queue = _queue(play)
     told_s = _told_s(play)
     views = [_view(job, told_s[job.job_id], play) for job in play.jobs]
@@ -197,6 +203,7 @@ def _queue(play: Play) -> Queue:
         min_run_s=play.slot_s,
         switch_cost_s=play.switch_s,
         min_savings=play.min_savings,
+        money_g_per_unit=play.money_g_per_unit,
         deadline_margin=play.deadline_margin,
     )
     is_naive = play.issued is not None and play.issued.is_raw

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowtide.scheduler.forecast.record import sampled
+from lowtide.scheduler.ledger.cost import cost
 from lowtide.scheduler.ledger.emissions import grams, price
 from lowtide.scheduler.model.data import TransferPart
 from lowtide.scheduler.model.job import JobId
@@ -70,8 +71,7 @@ def _grams(series: Series, begin: datetime, end: datetime, power_w: float) -> fl
     if end <= begin:
         return 0.0
     found = price(series, begin, end)
-    energy_mj = round(power_w * (end - begin).total_seconds() * MJ_PER_J)
-    return math.nan if found is None else grams(energy_mj, found.g_per_kwh, 1.0)
+    return math.nan if found is None else grams(_energy_mj(power_w, begin, end), found.g_per_kwh, 1.0)
 
 
 def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[float]) -> Result:
@@ -98,6 +98,7 @@ def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[fl
         "transfer_g": math.fsum(_transfer_g(course, play) for _, course in ended),
         "transfer_kwh": math.fsum(part.energy_kwh for part in _brought(ended)),
         "energy_kwh": math.fsum(f.energy_kwh for f in figures),
+        **_costs(play, ended),
         "mean_wait_h": float(np.mean(waits_h)) if waits_h else None,
         "p95_wait_h": float(np.quantile(waits_h, 0.95)) if waits_h else None,
         "max_wait_h": max(waits_h, default=None),
@@ -119,6 +120,21 @@ def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[fl
         "plan_p99_ms": float(np.quantile(plan_s, 0.99)) * 1000 if plan_s else None,
     }
     return Result(report, running, tuple(waits_h))
+
+
+def _costs(play: "Play", ended: Sequence[tuple[TraceJob, Course]]) -> dict[str, object]:
+    """What the electricity of the jobs cost, nothing where there is no tariff."""
+    tariff = play.tariff
+    if tariff is None:
+        return {"cost": None, "currency": None}
+    stretches = ((play.power_of(job), begin, end) for job, course in ended for _, begin, end in course.stretches)
+    spent = ((_energy_mj(power_w, begin, end), begin, end) for power_w, begin, end in stretches if end > begin)
+    whole = math.fsum(cost(tariff, begin, end, energy_mj, 1.0) for energy_mj, begin, end in spent)
+    return {"cost": whole, "currency": tariff.currency}
+
+
+def _energy_mj(power_w: float, begin: datetime, end: datetime) -> int:
+    return round(power_w * (end - begin).total_seconds() * MJ_PER_J)
 
 
 def _brought(ended: Sequence[tuple[TraceJob, Course]]) -> list[TransferPart]:

@@ -288,6 +288,8 @@ emission = Table(
     Column("signal", String, nullable=False),
     Column("basis", String, nullable=False),
     Column("accounting", String, nullable=False),
+    Column("cost", Float),
+    Column("currency", String),
     PrimaryKeyConstraint("attempt_id", "component", "start_at"),
     CheckConstraint("emissions_g >= 0", name="emission_not_negative"),
 )

@@ -24,6 +24,7 @@ from lowtide.scheduler.settings import (
     SiteSettings,
 )
 from lowtide.scheduler.site_settings import PoolSettings, ShareSettings
+from lowtide.scheduler.tariff_settings import RateSettings, TariffSettings
 
 SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "At the top": (Settings, "Keys of the settings file given with `--config`."),
@@ -33,6 +34,11 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
         ShareSettings,
         "A list within a site; of the steps below the grid's intensity the highest counts, below all all is offered.",
     ),
+    "tariff": (
+        TariffSettings,
+        "Within a site. [What money is worth](projects.md#what-money-is-worth) says what comes of it.",
+    ),
+    "rates": (RateSettings, "A list within a tariff; a time without quotes is understood too."),
     "queues": (QueueSettings, f"A list; without it there are {', '.join(f'`{q.name}`' for q in DEFAULT_QUEUES)}."),
     "projects": (
         ProjectSettings,
@@ -71,7 +77,7 @@ def kind(annotation: Any) -> str:
         return " or ".join(kind(part) for part in parts if part is not type(None))
     if origin is tuple:
         return "list, see below"
-    if origin is dict:
+    if origin is dict or (origin is None and issubclass(annotation, BaseModel)):
         return "mapping"
     if issubclass(annotation, Enum):
         return " or ".join(f"`{member.value}`" for member in annotation)
@@ -96,7 +102,8 @@ def page() -> str:
         text += f"\n## {title}\n\n{sentence}\n\n| key | type | default | meaning |\n|---|---|---|---|\n"
         for name, field in model.model_fields.items():
             told = [kind(field.annotation), bounds(field)]
-            text += f"| `{name}` | {', '.join(t for t in told if t)} | {default(field)} | {field.description or ''} |\n"
+            what, meaning = ", ".join(t for t in told if t), field.description or ""
+            text += f"| `{field.alias or name}` | {what} | {default(field)} | {meaning} |\n"
     return text
 
 

@@ -41,7 +41,7 @@ def as_whole(view: JobView, policy: str) -> JobView:
     return replace(view, queue=policy, pinned_start_at=None, modes=())
 
 
-@pytest.mark.parametrize("policy", [name for name in WEIGHING if name != "balanced"])
+@pytest.mark.parametrize("policy", [name for name in WEIGHING if not getattr(policy_for(name), "is_joint", False)])
 @given(snapshots(noisy=False, waiting=True))
 @FEW
 def test_where_an_hour_is_worth_everything_nothing_waits_for_carbon(policy: str, snapshot: Snapshot) -> None:

@@ -81,7 +81,7 @@ def test_each_fault_of_a_file_is_a_line_of_its_own_with_its_place(run: Run, word
     assert good(run("history")).startswith("No policy set")
 
 
-@pytest.mark.parametrize("name", ["balanced", "greenest", "punctual"])
+@pytest.mark.parametrize("name", ["balanced", "cheapest", "greenest", "punctual"])
 def test_the_sets_that_come_with_lowtide_are_given_by_name(run: Run, name: str) -> None:
     good(run("validate", name))
     good(run("apply", name))
@@ -132,10 +132,10 @@ def test_the_last_days_are_played_beside_what_happened(run: Run) -> None:
     assert run("simulate", "set.yaml", "--days", "99").exit_code == 2
 
 
-def test_cheapest_is_no_set_because_nothing_knows_prices(run: Run) -> None:
-    result = run("apply", "cheapest")
+def test_a_name_that_is_neither_a_set_nor_a_file_is_refused_with_the_sets_that_there_are(run: Run) -> None:
+    result = run("apply", "slowest")
     assert result.exit_code == 2
-    assert "balanced, greenest, punctual" in result.stderr
+    assert "balanced, cheapest, greenest, punctual" in result.stderr
 
 
 def test_budgets_are_listed_with_what_is_used_and_left_and_how_they_stand(run: Run, live: LiveApi) -> None:

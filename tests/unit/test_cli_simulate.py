@@ -17,7 +17,7 @@ assert main.COMMAND_MODULES, "importing the entry point registers the commands"
 JOBS = "submit_s,duration_s,gpus\n0,3600,1\n1800,7200,2\n72000,5400,1\n"
 KEYS = [
     *("policy", "params", "zones", "gpus", "jobs", "completed", "failed"),
-    *("emissions_g", "baseline_emissions_g", "ratio", "transfer_g", "transfer_kwh", "energy_kwh"),
+    *("emissions_g", "baseline_emissions_g", "ratio", "transfer_g", "transfer_kwh", "energy_kwh", "cost", "currency"),
     *("mean_wait_h", "p95_wait_h", "max_wait_h", "patience_misses", "deadline_misses"),
     *("longest_miss_h", "peak_gpus", "suspensions", "churn"),
     *("lost_work_s", "bound_g", "bound_ratio", "over_bound_fraction", "captured_fraction"),
@@ -48,6 +48,47 @@ def test_the_document_has_the_keys_that_were_promised(files: list[str]) -> None:
     assert found["bound_ratio"] <= found["ratio"] < 1
     assert 0 < found["captured_fraction"] <= 1
     assert found["over_bound_fraction"] == pytest.approx(found["ratio"] / found["bound_ratio"] - 1)
+
+
+TARIFF = """\
+currency: EUR
+timezone: UTC
+rates:
+  - {from: 12:00, to: 18:00, per_kwh: 0.1}
+  - {from: "18:00", to: "12:00", per_kwh: 0.5}
+"""
+
+
+def test_a_tariff_tells_the_cost_and_is_weighed_as_money_is_worth(files: list[str], tmp_path: Path) -> None:
+    """The grid is clean until six, and electricity cheap from noon on."""
+    (tmp_path / "tariff.yaml").write_text(TARIFF)
+    options = [*files, "--policy", "balanced", "--tariff", str(tmp_path / "tariff.yaml")]
+    green = json.loads(simulate(*options, "--json").output)
+    cheap = json.loads(simulate(*options, "--money-g-per-unit", "100000", "--json").output)
+    assert green["currency"] == cheap["currency"] == "EUR"
+    assert cheap["cost"] < green["cost"]
+    assert cheap["emissions_g"] > green["emissions_g"]
+    assert "COST" in simulate(*options).output
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "told"),
+    [
+        (None, ["--money-g-per-unit", "5"], "weighs what electricity costs, and that is not told"),
+        (TARIFF, ["--money-g-per-unit", "-5"], "is -5.0"),
+        (TARIFF.replace("18:00, per", "17:00, per"), [], "from mon 17:00 to mon 18:00 there is no rate; add one"),
+        ("a: [", [], "is not YAML"),
+    ],
+)
+def test_a_tariff_that_cannot_be_used_is_refused(
+    files: list[str], tmp_path: Path, text: str | None, words: list[str], told: str
+) -> None:
+    if text is not None:
+        (tmp_path / "tariff.yaml").write_text(text)
+        words = ["--tariff", str(tmp_path / "tariff.yaml"), *words]
+    result = simulate(*files, "--policy", "asap", *words)
+    assert result.exit_code != 0
+    assert told in " ".join(result.stderr.split())
 
 
 def test_the_table_and_the_page_tell_how_far_each_result_is_above_the_bound(files: list[str], tmp_path: Path) -> None:

@@ -186,6 +186,21 @@ def test_a_receipt_that_is_priced_in_part_says_for_how_much() -> None:
     assert line.split() == ["emissions", "so", "far", "90.0", "gCO2e", "for", "50%", "of", "the", "energy"]
 
 
+def test_what_electricity_costs_is_told_where_it_is_known() -> None:
+    receipt = a_receipt(a_finished_job()) | {"cost": 1.2345, "currency": "EUR"}
+    line = next(line for line in receipt_view.receipt_text(receipt).splitlines() if line.startswith("electricity"))
+    assert line.split() == ["electricity", "1.23", "EUR", "by", "the", "tariff", "of", "its", "site"]
+    assert "electricity" not in receipt_view.receipt_text(a_receipt(a_finished_job()))
+    plan = a_plan(None)
+    plain = plan_view.candidates_text(plan)
+    priced = [dict(one, cost=0.5, currency="EUR") for one in plan["candidates"]]
+    priced[0] |= {"cost": None}
+    told = plan_view.candidates_text(plan | {"candidates": priced})
+    assert "COST" not in plain
+    assert "COST" in told
+    assert told.count("0.5 EUR") == len(priced) - 1
+
+
 def test_a_scaled_receipt_says_so() -> None:
     assert "scaled by 600" in receipt_view.receipt_text(a_receipt(a_finished_job()) | {"scale": 600.0})
 

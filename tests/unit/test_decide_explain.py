@@ -18,7 +18,7 @@ def test_an_explanation_has_the_keys_of_the_interface() -> None:
     assert told["now"] == "2026-03-10T12:00:00Z"
     rows = json.loads(json.dumps(told))["candidates"]
     known = {"site", "pool", "start", "finish", "emissions_g", "more_g", "later_s", "segments", "chosen", "note"}
-    assert known | {"transfer_s", "transfer_g"} == rows[0].keys()
+    assert known | {"transfer_s", "transfer_g", "cost", "currency"} == rows[0].keys()
     assert {"binds", "would_suspend_if"} <= told.keys()
     assert [row["chosen"] for row in rows].count(True) == 1
 

@@ -6,10 +6,10 @@ import pytest
 
 from lowtide.policies.balanced import Balanced
 from lowtide.policies.carbon_time import CarbonTime
-from lowtide.policies.delay import in_grams, prices_of, undelayed
 from lowtide.policies.lowest_slots import LowestSlots
 from lowtide.policies.lowest_window import LowestWindow
 from lowtide.policies.problem import Choice, Policy
+from lowtide.policies.worth import in_grams, prices_of, unweighed
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.registry import policy_for, policy_names
 from lowtide.scheduler.model.plan import Action, JobDecision
@@ -24,7 +24,7 @@ WEIGHING: tuple[Policy, ...] = (LowestWindow(), LowestSlots(), CarbonTime(), Bal
 
 def chosen(policy: Policy, delay_g_per_h: float, **changes: Any) -> Choice:
     problem = a_problem(FALLING, a_request(delay_g_per_h=delay_g_per_h, **changes))
-    (choice,) = in_grams(problem, policy.plan(problem))
+    (choice,) = in_grams(problem.prices, problem.requests, policy.plan(problem))
     return choice
 
 
@@ -74,8 +74,8 @@ def test_work_that_draws_nothing_has_nothing_to_weigh() -> None:
 def test_nothing_is_touched_where_delay_is_worth_nothing() -> None:
     problem = a_problem(FALLING, a_request())
     choices = LowestWindow().plan(problem)
-    assert undelayed(problem) is problem
-    assert in_grams(problem, choices) is choices
+    assert unweighed(problem) is problem
+    assert in_grams(problem.prices, problem.requests, choices) is choices
 
 
 def decided(queue_policy: str, delay_g_per_h: float, **queue: Any) -> JobDecision:

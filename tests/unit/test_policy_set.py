@@ -43,7 +43,7 @@ def test_every_ready_made_set_is_sound_and_leaves_clinical_and_asap_queues_alone
 
 
 def test_three_sets_come_with_lowtide_and_balanced_is_what_a_queue_has_by_itself() -> None:
-    assert list(ready_made()) == ["balanced", "greenest", "punctual"]
+    assert list(ready_made()) == ["balanced", "cheapest", "greenest", "punctual"]
     assert laid(ready_made()["balanced"])["research"] == BY_NAME["research"]
 
 

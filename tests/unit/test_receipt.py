@@ -142,3 +142,12 @@ def test_what_was_brought_is_told_apart_and_changes_no_other_figure() -> None:
     }
     (note,) = set(told["notes"]) - set(plain["notes"])
     assert "in none of the other figures" in note
+
+
+def test_costs_are_added_up_within_one_currency_and_only_if_all_are_known() -> None:
+    euros: Json = {"cost": 0.5, "currency": "EUR"}
+    pounds: Json = {"cost": 0.5, "currency": "GBP"}
+    assert a_receipt([a_row(**euros), a_row(**euros)])["cost"] == pytest.approx(1.0)
+    assert a_receipt([a_row(**euros), a_row(**pounds)])["cost"] is None
+    assert a_receipt([a_row(**euros), a_row(cost=None, currency=None)])["cost"] is None
+    assert a_receipt([])["cost"] is None

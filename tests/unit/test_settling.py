@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from lowtide.scheduler.control import settling
 from lowtide.scheduler.ledger import emissions
 from lowtide.scheduler.model.series import Basis, PointKind
+from lowtide.scheduler.model.tariff import Rate, Tariff
 from lowtide.scheduler.report import receipt as receipts
 from lowtide.scheduler.store import accounts
-from tests.books import HALF_HOUR, NOON, Books, a_series, a_yearly_average
+from tests.books import HALF_HOUR, NOON, SITES, Books, a_series, a_yearly_average
+from tests.fake_service import a_job
 
 HOUR = timedelta(hours=1)
 KWH_G = 1.25
@@ -167,3 +170,22 @@ def test_inv16_settling_again_changes_nothing(books: Books) -> None:
     before = books.emissions(), books.baseline("mri-1")
     books.settle(NOON + 12 * HOUR, actual=(a_series(1, 2),), estimate=(a_yearly_average(500),))
     assert (books.emissions(), books.baseline("mri-1")) == before
+
+
+def test_what_electricity_cost_is_settled_with_the_grams_by_the_tariff_of_the_time(books: Books) -> None:
+    """Half an hour at each of two prices, a kilowatt-hour in each."""
+    rates = Rate(0, 12 * 60 + 30, tuple(range(7)), 0.4), Rate(12 * 60 + 30, 0, tuple(range(7)), 0.2)
+    lab = replace(SITES["lab"], tariff=Tariff("GBP", "UTC", rates))
+    books.settlement = settling.Settlement({"lab": lab})
+    books.ran("mri-1", 2)
+    books.settle(NOON + 2 * HOUR, actual=(a_series(100, 100),))
+    assert [row["cost"] for row in books.rows("mri-1")] == [pytest.approx(0.4 * 1.25), pytest.approx(0.2 * 1.25)]
+    told = receipts.receipt(a_job(), books.rows("mri-1"), None, [])
+    assert (told["cost"], told["currency"]) == (pytest.approx(0.6 * 1.25), "GBP")
+
+
+def test_without_a_tariff_what_electricity_cost_is_not_known(books: Books) -> None:
+    books.ran("mri-1")
+    books.settle(NOON + 2 * HOUR, actual=(a_series(100, 100),))
+    told = receipts.receipt(a_job(), books.rows("mri-1"), None, [])
+    assert (told["cost"], told["currency"]) == (None, None)

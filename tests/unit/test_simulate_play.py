@@ -60,7 +60,8 @@ def test_an_interrupted_job_pays_for_its_switch_in_run_time() -> None:
     assert whole["suspensions"] == 0
 
 
-@pytest.mark.parametrize("policy", policy_names())
+# the exact program takes minutes where everybody is late; its own tests hold it to capacity and to what is possible
+@pytest.mark.parametrize("policy", [name for name in policy_names() if name != "optimal"])
 @pytest.mark.parametrize("gpus", [3, 6])
 def test_capacity_holds_all_work_is_done_and_no_bound_is_beaten(policy: str, gpus: int) -> None:
     found = played(a_play(*some_jobs(), policy=policy, gpus=gpus, is_bound_wanted=True))
