@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lowtide.policies.balanced import Balanced
 from lowtide.policies.electricity import Electricity
 from lowtide.policies.lowest_window import LowestWindow
-from lowtide.policies.problem import Move, Problem
+from lowtide.policies.optimal import Optimal
+from lowtide.policies.problem import Move, Policy, Problem
 from lowtide.policies.worth import at_one_worth, in_grams, prices_of, unweighed
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import decision_to_dict
@@ -204,6 +206,23 @@ def test_every_window_costs_its_grams_and_what_its_money_is_worth() -> None:
         assert prices_of(problem, request).grams(0, spans, 700.0) == pytest.approx(
             plain + 40.0 * money + 3.0 * start_h_
         )
+
+
+@pytest.mark.parametrize("policy", [Balanced(), Optimal()], ids=["balanced", "optimal"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_joint_plan_takes_money_for_the_carbon_that_it_is_worth(policy: Policy, seed: int) -> None:
+    """Four jobs on one GPU; the same prices once as carbon and money, once as carbon alone."""
+    draw = np.random.default_rng(seed)
+    carbon, money = draw.integers(1, 5, (1, 24)) * 100.0, draw.integers(1, 5, (1, 24)) * 0.25
+    asked = [
+        a_request(f"j{i}", hours=h, window_h=6.0, money_g_per_unit=1024.0)
+        for i, h in enumerate(draw.choice([0.5, 1.0, 1.5], 4))
+    ]
+    weighed = electric(a_problem(carbon.tolist(), *asked, gpus=1), *money[0])
+    plain = (replace(request, money_g_per_unit=0.0) for request in asked)
+    alone = a_problem((carbon + 1024.0 * money).tolist(), *plain, gpus=1)
+    ours, theirs = policy.plan(weighed), policy.plan(alone)
+    assert [c.chosen and c.chosen.course for c in ours] == [c.chosen and c.chosen.course for c in theirs]
 
 
 def test_what_is_worth_nothing_is_not_touched() -> None:
