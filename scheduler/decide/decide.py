@@ -134,7 +134,7 @@ def _draft(snapshot: Snapshot, find_policy: FindPolicy, terms: _Terms, *, may_as
     late = frozenset(a.view.job_id for a in askers if is_weighed and _is_late(a, decisions))
     if is_alone and late:  # others may be able to make room
         return _draft(replace(snapshot, asked=None), find_policy, terms, may_ask_all=may_ask_all)
-    with_room = making_way(snapshot, askers, decisions)
+    with_room = making_way(snapshot, askers, decisions) if may_ask_all or snapshot.is_partial else None
     if with_room is not None:
         return _draft(with_room, find_policy, terms, may_ask_all=may_ask_all)
     ordered = tuple(decisions[view.job_id] for view in snapshot.jobs)

@@ -77,13 +77,14 @@ def postponed(snapshot: Snapshot, decisions: Collection[str]) -> dict[str, JobDe
 
 
 def making_way(snapshot: Snapshot, askers: Iterable[Asker], decisions: Mapping[str, JobDecision]) -> Snapshot | None:
-    """The same part without the kept placements that keep a due job from its start; None where none does.
+    """The same without the kept placements that keep a due job from its start; None where none does.
 
-    Who gives way is looked at by the next plan.
+    Who gives way is looked at by the next plan in a part, else at once; then it is for what nobody goes before alone.
     """
-    if snapshot.asked is None or not snapshot.is_partial:
+    if snapshot.asked is None:
         return None
-    hindered = [one for one in askers if one.rush is not None and _is_hindered(one, decisions[one.view.job_id])]
+    first = (one for one in askers if one.request.is_foremost or (snapshot.is_partial and one.rush is not None))
+    hindered = [one for one in first if _is_hindered(one, decisions[one.view.job_id])]
     if not hindered:
         return None
     until = snapshot.now + timedelta(seconds=max(one.request.release_s + one.request.length_s for one in hindered))

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.decide.registry import policy_names
 from lowtide.scheduler.model.job import JobId, Urgency
-from lowtide.scheduler.model.plan import Action
-from tests.builders import a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
+from lowtide.scheduler.model.plan import Action, JobView, Snapshot
+from tests.builders import a_dip, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
 from tests.small import Small, played, starts
 
 CLINICAL = Urgency.CLINICAL
@@ -34,3 +35,20 @@ def test_neither_does_clinical_work_that_was_planned_before() -> None:
     kept = tuple(replace(view, decided=promised[view.job_id]) for view in first.jobs)
     found = decide(replace(first, jobs=(*kept, pausing), asked=frozenset({JobId("pausing")})))
     assert found.decisions[-1].action is Action.WAIT, "it would have to pause where the clinical job is to start"
+
+
+@pytest.mark.parametrize("policy", policy_names())
+@pytest.mark.parametrize("urgent", [{"urgency": Urgency.CLINICAL}, {"forced": True}], ids=["clinical", "run now"])
+def test_what_comes_in_alone_is_not_placed_behind_work_that_waits_for_clean_hours(
+    policy: str, urgent: dict[str, object]
+) -> None:
+    def shot(*views: JobView) -> Snapshot:
+        queues = [a_queue(policy=policy, switch_cost_s=0.0)]
+        return a_snapshot(*views, sites=[a_site_view(a_site(gpus=1))], queues=queues, forecasts=[a_forecast(a_dip())])
+
+    waits = a_job_view("a", hours=2)
+    kept = replace(waits, decided=decide(shot(waits)).decisions[0])
+    new = a_job_view("b", hours=5, **urgent)  # type: ignore[arg-type]  # any field of a view
+    plan = decide(replace(shot(kept, new), asked=frozenset({new.job_id})))
+    if kept.decided is not None and kept.decided.action is Action.WAIT:
+        assert plan.decisions[1].action is Action.START
