@@ -26,7 +26,9 @@ from lowtide.scheduler.simulate.result import Result
 MARK = "LOWTIDE-RESULT "
 FILE = "plays.pickle"
 POLL_S = 1.0
-FORGET_TRIES = 5
+FORGET_TRIES = 10
+LOOKS = 3
+"""So often in a row a record has to be missing: a busy cluster writes the end late."""
 PACKAGE_MAX_BYTES = 512 << 20
 LOG_MAX_BYTES, LOG_LINES, SHOWN_LINES = 16 << 20, 400, 8
 """A result is some hundred kilobytes: a point for every change of the GPUs at work."""
@@ -96,10 +98,13 @@ async def _one(
 
 async def _forget(cluster: RayJobs, name: str, sleep: Sleep) -> None:
     """Delete the record of an ended job until it stays away: Ray may write the end once more after it was seen."""
+    missed = 0
     for _ in range(FORGET_TRIES):
         await cluster.delete(name)
         await sleep(POLL_S)
-        if (await cluster.get(name)).status is ClusterJobStatus.MISSING:
+        is_missing = (await cluster.get(name)).status is ClusterJobStatus.MISSING
+        missed = missed + 1 if is_missing else 0
+        if missed == LOOKS:
             return
 
 
