@@ -224,12 +224,6 @@ class Offer:
         """The first window that fits, for a running job after the current slot; None when nothing fits."""
         return self._first_from(self.first_column, self.first_column + self._long)
 
-    def sooner(self, by_s: float) -> "Offer":
-        """The same offer for a job that has to end sooner by so much."""
-        other = self._copy()
-        other.latest_start_s, other.must_end_s = self.latest_start_s - by_s, self.must_end_s - by_s
-        return other
-
     def sparing(self, spare_gpus: IntArray) -> "Offer":
         """The same offer where so many GPUs per [site, slot] stay free besides."""
         other = self._copy()

@@ -16,11 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lowtide.policies.compiled import compiled
-from lowtide.policies.problem import BoolArray, FloatArray, IntArray
-
-NEAR_S = 1e-6
-SAME = 1e-9
-"""Costs closer than this, relatively, are equal."""
+from lowtide.policies.offer import TIE
+from lowtide.policies.problem import EPSILON_S, BoolArray, FloatArray, IntArray
 
 MOST_SEARCHED = 3
 """At so many sites stretches are searched for; what lies fourth by its bound seldom wins."""
@@ -108,14 +105,14 @@ def _take_cheapest(usable: Usable, order: IntArray, low: int, asked: Asked, take
         dearest = slot
     for number in order:
         slot = number - low
-        if have_s >= asked.need_s - NEAR_S:
+        if have_s >= asked.need_s - EPSILON_S:
             break
         if 0 <= slot < count and usable.room[slot] and not taken[slot]:
             taken[slot] = True
             have_s += usable.width_s[slot]
             cost += usable.price[slot] * usable.width_s[slot]
             dearest = slot
-    if have_s < asked.need_s - NEAR_S:
+    if have_s < asked.need_s - EPSILON_S:
         return math.inf
     return float(cost - max(0.0, have_s - asked.need_s) * usable.price[dearest])
 
@@ -158,16 +155,16 @@ def _edge(
         length_s += usable.width_s[slot]
         if slot + 1 < len(taken) and taken[slot + 1]:
             continue
-        least_s = max(_least_s(begin, count, asked), NEAR_S)
-        if length_s < least_s - NEAR_S:
+        least_s = max(_least_s(begin, count, asked), EPSILON_S)
+        if length_s < least_s - EPSILON_S:
             return TOO_SHORT, False
         for edge, at_begin in ((begin, True), (slot, False)):
             width_s = usable.width_s[edge]
             off_s = width_s if part_s == 0 else part_s
             is_held = edge < asked.hold and (at_begin or part_s == 0 or count > 1)
-            if is_held or off_s > min(spare_s, width_s) + NEAR_S:
+            if is_held or off_s > min(spare_s, width_s) + EPSILON_S:
                 continue
-            if length_s - off_s >= least_s - NEAR_S and usable.price[edge] >= dearest * (1 - SAME):
+            if length_s - off_s >= least_s - EPSILON_S and usable.price[edge] >= dearest * (1 - TIE):
                 best, is_begin, dearest = edge, at_begin, usable.price[edge]
     return best, is_begin
 
@@ -184,7 +181,7 @@ def _left_out(usable: Usable, asked: Asked, taken: BoolArray, spare_s: float) ->
         length_s += usable.width_s[slot]
         cost += usable.price[slot] * usable.width_s[slot]
         ends = slot + 1 == len(taken) or not taken[slot + 1]
-        is_spare = length_s <= spare_s + asked.switch_s + NEAR_S and begin >= asked.hold
+        is_spare = length_s <= spare_s + asked.switch_s + EPSILON_S and begin >= asked.hold
         if ends and is_spare and cost >= worst * length_s:
             worst, begin_of, end_of = cost / length_s, begin, slot + 1
     taken[begin_of:end_of] = False
@@ -197,14 +194,14 @@ def _settled(usable: Usable, asked: Asked, taken: BoolArray) -> Cut:
     while True:
         have_s, cost, count = _have_s(usable, asked, taken)
         spare_s = max(0.0, have_s - asked.need_s)
-        if count == 0 or count > asked.most or have_s < asked.need_s - NEAR_S:
+        if count == 0 or count > asked.most or have_s < asked.need_s - EPSILON_S:
             return Cut(math.inf, 0, False, 0.0)
         whole, _ = _edge(usable, asked, taken, count, spare_s, 0.0)
         if whole == TOO_SHORT:
             return Cut(math.inf, 0, False, 0.0)
         if count > 1 and _left_out(usable, asked, taken, spare_s):
             continue
-        if spare_s <= NEAR_S:
+        if spare_s <= EPSILON_S:
             return Cut(cost, 0, False, 0.0)
         part, at_begin = _edge(usable, asked, taken, count, spare_s, spare_s)
         if whole != NONE and (part == NONE or usable.price[whole] > usable.price[part]):
@@ -219,7 +216,7 @@ def _settled(usable: Usable, asked: Asked, taken: BoolArray) -> Cut:
 def _grown(usable: Usable, asked: Asked, taken: BoolArray) -> bool:
     """Mark the cheapest slots beside marked ones until the work fits; False where it cannot."""
     have_s, _, count = _have_s(usable, asked, taken)
-    while count > 0 and have_s < asked.need_s - NEAR_S:
+    while count > 0 and have_s < asked.need_s - EPSILON_S:
         cheapest, least = NONE, math.inf
         for slot in range(len(taken)):
             is_beside = (slot > 0 and taken[slot - 1]) or (slot + 1 < len(taken) and taken[slot + 1])
@@ -262,8 +259,8 @@ def _blocks(usable: Usable, asked: Asked) -> tuple[int, int]:
     slot_s = usable.width_s[-1]
     least_s = min(asked.min_run_s, asked.need_s)
     first_s = min(asked.first_run_s, asked.need_s) if asked.hold > 0 else least_s
-    block = max(1, math.ceil((least_s - NEAR_S) / slot_s))
-    first = 1 + max(0, math.ceil((first_s - usable.width_s[0] - NEAR_S) / slot_s))
+    block = max(1, math.ceil((least_s - EPSILON_S) / slot_s))
+    first = 1 + max(0, math.ceil((first_s - usable.width_s[0] - EPSILON_S) / slot_s))
     return max(first, asked.hold), block
 
 
@@ -336,10 +333,10 @@ def _search(usable: Usable, asked: Asked, taken: BoolArray) -> Cut:
         gained = _fill(usable, asked, worth, table)
         if more_s < math.inf:
             known = worth * less_s - less_cost
-            is_last = gained <= known + SAME * (abs(known) + 1.0)
+            is_last = gained <= known + TIE * (abs(known) + 1.0)
         _mark(usable, asked, table, tried)
         have_s, cost, _ = _have_s(usable, asked, tried)
-        if have_s < asked.need_s - NEAR_S:
+        if have_s < asked.need_s - EPSILON_S:
             if more_s == math.inf:
                 break
             less_s, less_cost = have_s, cost
@@ -350,7 +347,7 @@ def _search(usable: Usable, asked: Asked, taken: BoolArray) -> Cut:
             if found.cost < best.cost:
                 best = found
                 taken[:] = tried
-        if is_last or more_s <= asked.need_s + NEAR_S:
+        if is_last or more_s <= asked.need_s + EPSILON_S:
             break
         worth = (more_cost - less_cost) / (more_s - less_s)
     if _grown(usable, asked, short):
@@ -368,6 +365,17 @@ def _searched(usable: Usable, asked: Asked, taken: BoolArray) -> Cut:
     if found.cost == math.inf and asked.most > 1:
         alone = Asked(asked.need_s, asked.switch_s, asked.hold, asked.first_run_s, asked.min_run_s, 1)
         return _search(usable, alone, taken)
+    return found
+
+
+@compiled
+def _improved(usable: Usable, asked: Asked, cut: Cut, taken: BoolArray) -> Cut:
+    """The cheaper of marked stretches and those that a search finds, which are then marked in their place."""
+    other = np.empty(len(taken), dtype=np.bool_)
+    found = _searched(usable, asked, other)
+    if found.cost >= cut.cost:
+        return cut
+    taken[:] = other
     return found
 
 
@@ -432,21 +440,17 @@ def cheapest_stretches(
     searched = 0
     for _ in range(len(sites)):
         i = int(bounds.argmin())
-        if bounds[i] >= best_cost * (1 - SAME):
+        if bounds[i] >= best_cost * (1 - TIE):
             break
         site, bound, count = sites[i], bounds[i], highs[sites[i]] - low
         bounds[i] = math.inf
         usable = Usable(price[site, low : low + count], width_s[:count], room[site, low : low + count])
         cheapest = taken[i, :count]
         cut = _settled(usable, asked, cheapest)
-        if cut.cost > bound * (1 + SAME) and searched < MOST_SEARCHED:
+        if cut.cost > bound * (1 + TIE) and searched < MOST_SEARCHED:
             searched += 1
-            other = np.empty(count, dtype=np.bool_)
-            found = _searched(usable, asked, other)
-            if found.cost < cut.cost:
-                cut = found
-                cheapest[:] = other
-        if cut.cost < best_cost * (1 - SAME):
+            cut = _improved(usable, asked, cut, cheapest)
+        if cut.cost < best_cost * (1 - TIE):
             best_cost, best_site = cut.cost, site
             best = _spans(usable, cheapest, begins_s, cut)
     return best_site, best[0], best[1]
@@ -487,9 +491,6 @@ def stretches_of(price: FloatArray, width_s: FloatArray, room: BoolArray, asked:
     if bound == math.inf:
         return np.zeros(len(price), dtype=np.bool_)
     cut = _settled(usable, asked, taken)
-    other = np.empty(len(price), dtype=np.bool_)
-    if cut.cost > bound * (1 + SAME):
-        found = _searched(usable, asked, other)
-        if found.cost < cut.cost:
-            cut, taken = found, other
+    if cut.cost > bound * (1 + TIE):
+        cut = _improved(usable, asked, cut, taken)
     return taken if cut.cost < math.inf else np.zeros(len(price), dtype=np.bool_)

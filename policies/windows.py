@@ -5,9 +5,7 @@ import math
 import numpy as np
 
 from lowtide.policies.compiled import compiled
-from lowtide.policies.problem import BoolArray, FloatArray, IntArray
-
-NEAR_S = 1e-6
+from lowtide.policies.problem import EPSILON_S, BoolArray, FloatArray, IntArray
 
 
 @compiled
@@ -27,7 +25,7 @@ def _first_slot(room: BoolArray, release: int, until: int, long: int) -> int:
 @compiled
 def _over(sums: FloatArray, price: FloatArray, edges_s: FloatArray, slot: int, start_s: float, end_s: float) -> float:
     """The price integral of a window that begins in a slot; beyond the grid the last slot's value goes on."""
-    slot_s, passed_s = edges_s[-1] - edges_s[-2], end_s - edges_s[1] + NEAR_S
+    slot_s, passed_s = edges_s[-1] - edges_s[-2], end_s - edges_s[1] + EPSILON_S
     last = 0 if passed_s < 0 else min(1 + int(passed_s // slot_s), len(edges_s) - 2)
     until_end = sums[last] + (end_s - edges_s[last]) * price[last]
     return float(until_end - sums[slot] - (start_s - edges_s[slot]) * price[slot])
@@ -114,7 +112,7 @@ def window_costs(
                 continue
             fits = room[site, slot:until].all() if slot == release else run >= min(long, count - slot)
             start_s = max(float(edges_s[slot]), release_s)
-            if fits and start_s + length_s <= known_until_s[site] + NEAR_S:
+            if fits and start_s + length_s <= known_until_s[site] + EPSILON_S:
                 cost[site, slot - low] = _over(sums[site], price[site], edges_s, slot, start_s, start_s + length_s)
     return cost
 

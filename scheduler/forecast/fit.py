@@ -24,7 +24,6 @@ SHARPNESS = 2.0
 PRIOR_DAYS = 7.0
 """The default counts as much as what was found in a week."""
 LEAST_DAYS = 2.0
-RAW_MARGIN = 0.0
 
 
 def fitted(found: Pairs) -> Correction:

@@ -13,7 +13,9 @@ issue      forecasts as they were issued, for two weeks
 site, pool, meta what the configuration said at the last start; facts about the data directory
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from sqlalchemy import (
     JSON,
@@ -75,11 +77,9 @@ def from_micros(value: int) -> datetime:
     return datetime.fromtimestamp(value // 1_000_000, tz=UTC).replace(microsecond=value % 1_000_000)
 
 
-def quoted(
-    states: frozenset[JobState] | frozenset[AttemptState] | type[JobState] | type[AttemptState],
-) -> str:
-    """The states as a list in SQL."""
-    return ", ".join(f"'{state.value}'" for state in sorted(states))
+def quoted(values: Iterable[StrEnum]) -> str:
+    """Values as a list in SQL."""
+    return ", ".join(f"'{value.value}'" for value in sorted(values))
 
 
 LIVE = f"state IN ({quoted(LIVE_ATTEMPT_STATES)})"
@@ -168,7 +168,7 @@ dependency = Table(
     Column("after", String, nullable=False),
     Column("waived_by", String),
     PrimaryKeyConstraint("job_id", "on_job_id"),
-    CheckConstraint(f"after IN ({', '.join(repr(after.value) for after in After)})", name="dependency_after_known"),
+    CheckConstraint(f"after IN ({quoted(After)})", name="dependency_after_known"),
     CheckConstraint("job_id <> on_job_id", name="dependency_on_another"),
     Index("dependency_on", "on_job_id"),
 )

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from lowtide.policies.stretches import NEAR_S, Asked, cheapest_stretches, soonest_stretches
+from lowtide.policies.problem import EPSILON_S
+from lowtide.policies.stretches import Asked, cheapest_stretches, soonest_stretches
 
 SLOT_S, MOST_SLOTS = 900.0, 9
 
@@ -65,24 +66,24 @@ class Field:
         slots = np.flatnonzero(used)
         runs = [run.tolist() for run in np.split(slots, np.flatnonzero(np.diff(slots) > 1) + 1)]
         spare_s = sum(widths[i] for run in runs for i in run) - asked.need_s - asked.switch_s * (len(runs) - 1)
-        if len(runs) > asked.most or spare_s < -NEAR_S:
+        if len(runs) > asked.most or spare_s < -EPSILON_S:
             return math.inf
         cost = sum(self.price[site][i] * widths[i] for run in runs for i in run)
         best = math.inf
         for run in runs:
             length_s = sum(widths[i] for i in run)
             least_s = 0.0 if len(runs) == 1 else asked.first_run_s if run[0] == 0 and asked.hold else asked.min_run_s
-            if length_s < least_s - NEAR_S:
+            if length_s < least_s - EPSILON_S:
                 return math.inf
             for edge, at_begin in ((run[0], True), (run[-1], False)):
                 held = edge < asked.hold and (at_begin or len(runs) > 1)
                 if (
                     not held
-                    and spare_s <= widths[edge] + NEAR_S
-                    and length_s - spare_s >= max(least_s, NEAR_S) - NEAR_S
+                    and spare_s <= widths[edge] + EPSILON_S
+                    and length_s - spare_s >= max(least_s, EPSILON_S) - EPSILON_S
                 ):
                     best = min(best, cost - max(0.0, spare_s) * self.price[site][edge])
-        return best if spare_s > NEAR_S else cost
+        return best if spare_s > EPSILON_S else cost
 
 
 @st.composite
@@ -113,15 +114,15 @@ def assert_keeps_bounds(field: Field, site: int, spans: Spans) -> None:
     assert len(spans) <= asked.most
     assert sum(b - a for a, b in spans) == pytest.approx(asked.need_s + asked.switch_s * (len(spans) - 1))
     for n, (start_s, end_s) in enumerate(spans):
-        touched = (field.edges_s[1:] > start_s + NEAR_S) & (field.edges_s[:-1] < end_s - NEAR_S)
+        touched = (field.edges_s[1:] > start_s + EPSILON_S) & (field.edges_s[:-1] < end_s - EPSILON_S)
         assert field.room[site][touched].all()
         assert n == 0 or start_s > spans[n - 1][1]
         if len(spans) > 1:
             least_s = asked.first_run_s if n == 0 and asked.hold else asked.min_run_s
-            assert end_s - start_s >= least_s - NEAR_S
+            assert end_s - start_s >= least_s - EPSILON_S
     if asked.hold:
         assert spans[0][0] == 0.0
-        assert spans[0][1] >= min(field.edges_s[asked.hold], asked.need_s) - NEAR_S
+        assert spans[0][1] >= min(field.edges_s[asked.hold], asked.need_s) - EPSILON_S
 
 
 @given(fields())
@@ -143,7 +144,7 @@ def test_where_pauses_are_free_no_more_than_a_slot_could_cost_less(field: Field)
     least = min(field.least(0), field.least(1))
     assert (site < 0) == (least == math.inf)
     if site >= 0:
-        assert field.cost(site, spans) <= least + SLOT_S * (field.price.max() - field.price.min()) + NEAR_S
+        assert field.cost(site, spans) <= least + SLOT_S * (field.price.max() - field.price.min()) + EPSILON_S
 
 
 @given(fields())
@@ -155,4 +156,4 @@ def test_the_soonest_stretches_end_no_later_than_the_cheapest(field: Field) -> N
     assert_keeps_bounds(field, site, list(zip(starts.tolist(), ends.tolist(), strict=True)))
     cheapest, spans = field.found()
     assert cheapest >= 0
-    assert ends[-1] <= spans[-1][1] + NEAR_S
+    assert ends[-1] <= spans[-1][1] + EPSILON_S
