@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lowtide.connectors.cluster.fake import Script, SimulatedCluster
 from lowtide.scheduler.cli.replay_view import replay
 from lowtide.scheduler.control.assemble import Daemon
 from lowtide.scheduler.control.settling import store_series
@@ -29,6 +30,21 @@ def play(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 async def apply(daemon: Daemon, text: str = SET) -> dict[str, Any]:
     return await daemon.service.apply_policy(text, actor="ann", why="a trial")
+
+
+class SeenRunning:
+    """A cluster whose job ends only once the daemon has seen it run: one that nobody saw start has no span on record."""
+
+    def __init__(self) -> None:
+        self.ends = False
+        self.cluster = SimulatedCluster(lambda: float(self.ends), script=lambda _: Script(ends_in_s=1.0))
+
+    async def run_one(self, daemon: Daemon, **job: Any) -> str:
+        job_id = await submit(daemon, **job)
+        await await_state(daemon, job_id, "running")
+        self.ends = True
+        await await_state(daemon, job_id, "succeeded")
+        return job_id
 
 
 def planned_by(daemon: Daemon) -> str | None:
@@ -132,9 +148,9 @@ def test_going_back_is_a_revision_of_its_own(tmp_path: Path) -> None:
 
 def test_the_past_tells_what_jobs_did_and_nothing_of_jobs_that_are_on_their_way(tmp_path: Path) -> None:
     async def story() -> None:
-        async with a_daemon(tmp_path, {"lab": a_cluster()}, queues=QUEUES) as daemon:
-            done = await submit(daemon, patience="2h")
-            await await_state(daemon, done, "succeeded")
+        lab = SeenRunning()
+        async with a_daemon(tmp_path, {"lab": lab.cluster}, queues=QUEUES) as daemon:
+            done = await lab.run_one(daemon, patience="2h")
             held = await submit(daemon, begin="now+5h")
             told = await daemon.service.past(1)
             (job,) = told["jobs"]
@@ -155,9 +171,9 @@ def test_the_past_tells_what_jobs_did_and_nothing_of_jobs_that_are_on_their_way(
 def test_the_past_of_a_daemon_with_grid_data_can_be_played(tmp_path: Path) -> None:
     async def story() -> None:
         site = {"name": "lab", "address": "http://127.0.0.1:9", "gpus": 2, "cpus": 8, "zone": "GB"}
-        async with a_daemon(tmp_path, {"lab": a_cluster()}, queues=QUEUES, sites=[site], grids=[]) as daemon:
-            job_id = await submit(daemon, queue="clinical")
-            await await_state(daemon, job_id, "succeeded")
+        lab = SeenRunning()
+        async with a_daemon(tmp_path, {"lab": lab.cluster}, queues=QUEUES, sites=[site], grids=[]) as daemon:
+            await lab.run_one(daemon, queue="clinical")
             now = daemon.clock.now()
             starts = [now + timedelta(minutes=30 * n - 15) for n in range(-48, 48)]
             points = tuple(Point(s, s + timedelta(minutes=30), 200.0, PointKind.ACTUAL) for s in starts)
