@@ -11,6 +11,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 def compiled(function: F) -> F:
     """The same function as machine code, kept between processes where there is a folder that may be written."""
     try:
-        return cast("F", njit(cache=True)(function))
+        return cast("F", njit(cache=True, error_model="numpy")(function))
     except RuntimeError:  # no such folder: compile in every process
-        return cast("F", njit(function))
+        return cast("F", njit(error_model="numpy")(function))

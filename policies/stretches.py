@@ -31,6 +31,9 @@ MOST_TRIED = 40
 MOST_WORTH = 1e4
 """So many times the highest price, nothing but the amount of work counts."""
 
+FIRST_WORTH = 1.1
+"""So many times the dearest of the cheapest slots is tried first: what keeps the bounds costs somewhat more."""
+
 NONE, TOO_SHORT = -1, -2
 
 CONTINUED, BEGAN, BEGAN_FIRST, BEGUN = 0, 1, 2, 3
@@ -418,10 +421,11 @@ def _search(usable: Usable, asked: Asked, worth: float, below: float, taken: Boo
 @compiled
 def _searched(usable: Usable, asked: Asked, below: float, taken: BoolArray) -> Cut:
     """As ``_search``; where stretches would come out too short, in one."""
-    worth = 0.0
+    dearest = 0.0
     for slot in range(len(taken)):
         if taken[slot]:
-            worth = max(worth, usable.price[slot])
+            dearest = max(dearest, usable.price[slot])
+    worth = FIRST_WORTH * dearest
     found = _search(usable, asked, worth, below, taken)
     if found.cost == math.inf and asked.most > 1:
         alone = Asked(asked.need_s, asked.switch_s, asked.hold, asked.first_run_s, asked.min_run_s, 1)
