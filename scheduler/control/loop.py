@@ -74,6 +74,8 @@ class Loop:
         self._last: dict[str, tuple[str, str, datetime | None]] = {}
         self.latest: dict[str, tuple[JobDecision, Plan]] = {}
         self.latest_snapshot: Snapshot | None = None
+        self.latest_plan: Plan | None = None
+        """The plan of that snapshot."""
         self.latest_churn = "start", Churn()
         self._failed: set[PolicyFailure] = set()
         self._jump_told_s = JUMP_S
@@ -153,7 +155,7 @@ class Loop:
         asked_s = time.perf_counter()
         plan = await asyncio.to_thread(decide, snapshot)
         self.budget.planned(snapshot, plan, time.perf_counter() - asked_s)
-        self.latest_snapshot = snapshot
+        self.latest_snapshot, self.latest_plan = snapshot, plan
         before = {job_id: decision for job_id, (decision, _) in self.latest.items()}
         self.latest_churn = why, churn(before, plan, snapshot.slot_s)
         self._tell_failures(plan)
