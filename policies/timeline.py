@@ -101,7 +101,7 @@ class Timeline:
 
     def sell_each(self, site: int, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> None:
         """Take for each span of one job its own need; a slot that two of them touch is sold once, at the higher one."""
-        if len(spans) == 1:  # the usual case, and three times as fast
+        if self._are_alike(spans, needs):  # the usual case, and three times as fast
             self.sell(site, spans, *needs[0])
             return
         gpus, cpus, power_mw = self._peaks(spans, needs)
@@ -113,13 +113,24 @@ class Timeline:
 
     def fits_each(self, site: int, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> bool:
         """Whether ``sell_each`` would leave no slot that it touches short."""
-        if len(spans) == 1:
+        if self._are_alike(spans, needs):
             return self.fits(site, spans, *needs[0])
         gpus, cpus, power_mw = self._peaks(spans, needs)
         short = (self.free_gpus[site] < gpus) | (self.free_cpus[site] < cpus)
         if self.common is not None:
             short |= self.common.free_mw[site] < power_mw
         return not bool((short & ((gpus > 0) | (cpus > 0))).any())
+
+    def _are_alike(self, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> bool:
+        """Whether all spans need the same, and no two of them touch the same slot."""
+        if len(spans) == 1:
+            return True
+        until = 0
+        for start_s, end_s in spans:
+            if self._slot_at(start_s) < until:
+                return False
+            until = self._slots_until(end_s)
+        return needs.count(needs[0]) == len(needs)
 
     def _peaks(self, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> IntArray:
         """[GPUs, CPUs or milliwatts, slot], the most that one of the spans needs."""

@@ -58,6 +58,9 @@ def ahead(chosen: Candidate, snapshot: Snapshot) -> tuple[Span, ...]:
 
 def needs_ahead(view: JobView, chosen: Candidate, snapshot: Snapshot) -> tuple[Need, ...]:
     """What each stretch ahead holds; CPUs as a mode of that width has them."""
+    if not view.modes:
+        need = view.resources
+        return tuple((s.gpus, need.cpus, view.power_w) for s in chosen.segments if s.end > snapshot.now)
     return tuple((s.gpus, *_drawn(view, s)) for s in chosen.segments if s.end > snapshot.now)
 
 
