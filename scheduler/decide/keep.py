@@ -89,18 +89,29 @@ def _still_waiting(
 def _still_running(
     view: JobView, decided: JobDecision, spans: tuple[Span, ...], needs: tuple[Need, ...], here: Market
 ) -> JobDecision | None:
-    """Going on, or pausing as planned; what it holds is narrowed to what it will use."""
-    need, index = view.resources, here.index[str(view.site)]
-    held = ((0.0, view.remaining_s),)
-    here.timeline.give_back(index, held, need.gpus, need.cpus, view.power_w)
-    pauses = spans[0][0] > EPSILON_S
-    if not here.timeline.fits_each(index, spans, needs):
-        here.timeline.sell(index, held, need.gpus, need.cpus, view.power_w)
+    if not _is_narrowed(view, spans, needs, here):
         return None
-    review = here.grid.at(min(spans[0][1], here.grid.first_s))
-    here.timeline.sell_each(index, spans, needs)
+    pauses = spans[0][0] > EPSILON_S
     action = Action.SUSPEND if pauses else Action.KEEP
     if decided.action is action and decided.next_review_at > here.grid.now:
         return decided
+    review = here.grid.at(min(spans[0][1], here.grid.first_s))
     now = paused(decided, when(here.grid.at(spans[0][0]))) if pauses else going_on(decided)
     return replace(now, next_review_at=max(review, here.grid.now + timedelta(seconds=1)))
+
+
+def _is_narrowed(view: JobView, spans: tuple[Span, ...], needs: tuple[Need, ...], here: Market) -> bool:
+    """Sell what a running job will use in place of what it holds; False, and nothing changed, where that is not free."""
+    index, need = here.index[str(view.site)], (view.resources.gpus, view.resources.cpus, view.power_w)
+    held = ((0.0, view.remaining_s),)
+    until = here.grid.slots_until
+    goes_on = len(spans) == 1 and spans[0][0] <= EPSILON_S and until(spans[0][1]) == until(view.remaining_s)
+    if goes_on and needs[0] == need:
+        return here.timeline.fits(index, held, 0, 0)
+    here.timeline.give_back(index, held, *need)
+    fits = here.timeline.fits_each(index, spans, needs)
+    if fits:
+        here.timeline.sell_each(index, spans, needs)
+    else:
+        here.timeline.sell(index, held, *need)
+    return fits

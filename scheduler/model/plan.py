@@ -245,7 +245,10 @@ class JobDecision:
     @property
     def chosen(self) -> Candidate | None:
         """The candidate that the plan follows, if there is one."""
-        return next((c for c in self.candidates if c.chosen), None)
+        for one in self.candidates:  # asked for so often that a generator would tell
+            if one.chosen:
+                return one
+        return None
 
 
 @dataclass(frozen=True, slots=True)
