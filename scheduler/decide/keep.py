@@ -101,7 +101,7 @@ def _still_running(
 
 
 def _is_narrowed(view: JobView, spans: tuple[Span, ...], needs: tuple[Need, ...], here: Market) -> bool:
-    """Sell what a running job will use in place of what it holds; False, and nothing changed, where that is not free."""
+    """Sell what a running job will use in place of what it holds; False, and nothing sold, where that is not free."""
     index, need = here.index[str(view.site)], (view.resources.gpus, view.resources.cpus, view.power_w)
     held = ((0.0, view.remaining_s),)
     until = here.grid.slots_until
