@@ -121,6 +121,24 @@ class Timeline:
             short |= self.common.free_mw[site] < power_mw
         return not bool((short & ((gpus > 0) | (cpus > 0))).any())
 
+    def sell_where_free(self, site: int, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> bool:
+        """``sell_each``, unless that would leave a slot that it touches short: then nothing is sold."""
+        if self.common is not None or not self._are_alike(spans, needs):
+            is_free = self.fits_each(site, spans, needs)
+            if is_free:
+                self.sell_each(site, spans, needs)
+            return is_free
+        gpus, cpus, _ = needs[0]
+        free_gpus, free_cpus = self.free_gpus[site], self.free_cpus[site]
+        touched = [slice(self._slot_at(start_s), self._slots_until(end_s)) for start_s, end_s in spans]
+        for slots in touched:
+            if slots.start < len(free_gpus) and (free_gpus[slots].min() < gpus or free_cpus[slots].min() < cpus):
+                return False
+        for slots in touched:
+            free_gpus[slots] -= gpus
+            free_cpus[slots] -= cpus
+        return True
+
     def _are_alike(self, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> bool:
         """Whether all spans need the same, and no two of them touch the same slot."""
         if len(spans) == 1:

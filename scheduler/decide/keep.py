@@ -52,8 +52,12 @@ def making_room(gpus: int, cpus: int) -> Reason:
 
 def ahead(chosen: Candidate, snapshot: Snapshot) -> tuple[Span, ...]:
     """What lies ahead of a placement, in seconds after now."""
-    ends = ((s.start - snapshot.now, s.end - snapshot.now) for s in chosen.segments if s.end > snapshot.now)
-    return tuple((max(0.0, a.total_seconds()), b.total_seconds()) for a, b in ends)
+    now = snapshot.now
+    return tuple(
+        (max(0.0, (s.start - now).total_seconds()), (s.end - now).total_seconds())
+        for s in chosen.segments
+        if s.end > now
+    )
 
 
 def needs_ahead(view: JobView, chosen: Candidate, snapshot: Snapshot) -> tuple[Need, ...]:
@@ -75,9 +79,8 @@ def _drawn(view: JobView, segment: Segment) -> tuple[int, float]:
 def _still_waiting(
     decided: JobDecision, spans: tuple[Span, ...], needs: tuple[Need, ...], index: int, here: Market
 ) -> JobDecision | None:
-    if not here.timeline.fits_each(index, spans, needs):
+    if not here.timeline.sell_where_free(index, spans, needs):
         return None
-    here.timeline.sell_each(index, spans, needs)
     if spans[0][0] <= EPSILON_S:
         soon = here.grid.at(here.grid.first_s)
         if here.takes_now(index, *needs[0]):
@@ -109,9 +112,7 @@ def _is_narrowed(view: JobView, spans: tuple[Span, ...], needs: tuple[Need, ...]
     if goes_on and needs[0] == need:
         return here.timeline.fits(index, held, 0, 0)
     here.timeline.give_back(index, held, *need)
-    fits = here.timeline.fits_each(index, spans, needs)
-    if fits:
-        here.timeline.sell_each(index, spans, needs)
-    else:
+    is_free = here.timeline.sell_where_free(index, spans, needs)
+    if not is_free:
         here.timeline.sell(index, held, *need)
-    return fits
+    return is_free
