@@ -1,4 +1,8 @@
-"""Compiles inner loops; the first use of a version compiles for some seconds, later ones read what was kept."""
+"""Compiles inner loops; the first use of a version compiles for some seconds, later ones read what was kept.
+
+What is kept is as old as its own file. So a compiled function calls only compiled ones of the same file: a change in
+another would go unnoticed.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
