@@ -33,9 +33,9 @@ class Grid:
 
     def __init__(self, daemon: Daemon, *hours: float) -> None:
         self.hours = list(hours)
-        daemon.grid.price = self.price  # type: ignore[method-assign]
+        daemon.grid.price = lambda now, _slot_s: self.price(now)  # type: ignore[method-assign,assignment]
 
-    async def price(self, now: Any, _slot_s: float) -> dict[str, Any]:
+    async def price(self, now: Any) -> dict[str, Any]:
         start = now.replace(minute=0, second=0, microsecond=0)
         rest = [self.hours[-1]] * (HOURS - len(self.hours))
         return {"GB": a_forecast([*self.hours, *rest], zone="GB", start=start, step_s=3600.0)}
@@ -94,7 +94,7 @@ def test_a_program_has_the_gpus_of_its_width_on_a_real_cluster_and_is_told_how_m
         async with a_daemon(tmp_path, {"lab": cluster}, queues=[ELASTIC], sites=sites, grids=[]) as daemon:
             Grid(daemon, 10.0, 10.0, 10.0, 10.0, 300.0)
             script = "echo width $LOWTIDE_GPUS of $CUDA_VISIBLE_DEVICES, $OMP_NUM_THREADS threads"
-            widths = {"resources": {"gpus": 1, "cpus": 1}, "widths": {"1": 1.0, "2": 2.0}}
+            widths: Json = {"resources": {"gpus": 1, "cpus": 1}, "widths": {"1": 1.0, "2": 2.0}}
             job_id = await submit(daemon, **LONG, **widths, entrypoint=None, script=script)
             await await_state(daemon, job_id, "succeeded", 90.0)
             assert attempts_of(daemon) == [(2, 2)]
