@@ -7,7 +7,8 @@ a pause or another width costs run time, pauses are bounded and capacity holds.
 
 Without such costs and bounds the slots come out as the linear program's optimum; with them they are mended (see
 ``mend``), and ``lowest_slots`` is what has to be beaten. A plan begins while the
-declared way would still be in time, so that a job is never left to widths that may be gone by then.
+declared way would still be in time, so that a job is never left to widths that may be gone by then. What runs at one
+width can be given another by a suspension alone, so each change counts as one (see ``can_be_followed``).
 """
 
 from collections.abc import Iterator
@@ -19,11 +20,13 @@ from pydantic import BaseModel, ConfigDict
 from lowtide.policies.fill import Field, Piece
 from lowtide.policies.holding import placed_in
 from lowtide.policies.lift import sell_in_order
-from lowtide.policies.lowest_slots import cheaper, cheapest_slots
-from lowtide.policies.mend import settled
+from lowtide.policies.lowest_slots import cheaper, cheapest_slots, stop_now
+from lowtide.policies.mend import can_be_followed, settled
 from lowtide.policies.offer import Offer
+from lowtide.policies.pieces import cheapest_pieces
 from lowtide.policies.problem import EPSILON_S, BoolArray, Choice, Placement, Problem, Request
 from lowtide.policies.seed import seeds
+from lowtide.scheduler.model.mode import Mode
 
 MANY = 1000
 """More pauses than there are slots to pause in."""
@@ -35,16 +38,23 @@ class Elastic(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
-        """Choose slots and modes for every request; a running job keeps its mode, and may be suspended."""
+        """Choose slots and modes for every request; a running job may be suspended, to go on in another mode."""
         return sell_in_order(problem, _widest_where_clean)
 
 
 def _widest_where_clean(offer: Offer) -> Placement | None:
-    if not offer.request.modes or offer.request.running_at is not None:
+    request = offer.request
+    if not request.modes:
         return cheapest_slots(offer)
+    if request.running_at is not None:
+        return stop_now(offer, _cheapest) if request.suspensions_left else None
     if offer.is_guarded:
         return offer.cheapest()
     return cheaper(cheapest_slots(offer), spread(offer))
+
+
+def _cheapest(offer: Offer) -> Placement | None:
+    return cheaper(cheapest_pieces(offer), spread(offer))
 
 
 def spread(offer: Offer) -> Placement | None:
@@ -58,8 +68,9 @@ def _at_site(offer: Offer, site: int) -> Placement | None:
     field = _field(offer, site)
     if field is None:
         return None
-    found = [pieces for tried, must in _ways_to_begin(offer, field) if (pieces := settled(offer.request, tried, must))]
-    return min((_placed(offer, site, pieces) for pieces in found), key=lambda p: p.cost_g, default=None)
+    found = (settled(offer.request, tried, must) for tried, must in _ways_to_begin(offer, field))
+    kept = [pieces for pieces in found if pieces and can_be_followed(offer.request, field.modes, pieces)]
+    return min((_placed(offer, site, pieces) for pieces in kept), key=lambda p: p.cost_g, default=None)
 
 
 def _placed(offer: Offer, site: int, found: list[Piece]) -> Placement:
@@ -98,4 +109,10 @@ def _field(offer: Offer, site: int) -> Field | None:
     begin_s, until_s = problem.grid.edges_s[low:high].copy(), problem.grid.edges_s[low + 1 : high + 1].copy()
     begin_s[0], until_s[-1] = offer.start_s(low), min(until_s[-1], end_s)
     room = np.array([room[site, low:high] for room in offer.mode_room])
+    if offer.goes_on:  # what runs in the current slot runs as it does
+        room[:, 0] &= [_is_declared(mode, request) for mode in request.modes]
     return Field(request.modes, begin_s, until_s - begin_s, problem.prices.price_g_per_kwh[site, low:high], room)
+
+
+def _is_declared(mode: Mode, request: Request) -> bool:
+    return (mode.gpus, mode.cpus, mode.speed) == (request.gpus, request.cpus, 1.0)

@@ -36,6 +36,7 @@ from lowtide.scheduler.model.quantity import (
     memory_bytes,
     moment,
 )
+from lowtide.scheduler.model.width import WIDTHS_HELP, Widths, widths_of
 
 MAX_ARGV_BYTES = 96 * 1024
 """Linux takes at most 128 KiB in one argument, and the argument list travels as one variable."""
@@ -95,6 +96,18 @@ DataSets = Annotated[
     BeforeValidator(data_of),
     WithJsonSchema({"type": "array", "items": {"type": "string"}, "description": f"data that it reads: {DATA_HELP}"}),
 ]
+DeclaredWidths = Annotated[
+    Widths,
+    BeforeValidator(widths_of),
+    WithJsonSchema(
+        {
+            "type": ["object", "string"],
+            "additionalProperties": {"type": "number", "exclusiveMinimum": 0},
+            "description": "GPU counts that it can run with, resources.gpus among them, and their throughput in any "
+            f"unit: {WIDTHS_HELP}",
+        }
+    ),
+]
 Moment = Annotated[str, Field(max_length=64, description=MOMENT_HELP)]
 Country = Annotated[
     str,
@@ -114,20 +127,6 @@ class ResourcesFile(_Strict):
     gpu_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")] | None = None
     cpus: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 1
     memory: Memory | None = None
-
-
-class ElasticFile(_Strict):
-    """The GPU counts between which a job may be resized."""
-
-    min: Annotated[int, Field(strict=True, ge=1, le=100_000)]
-    max: Annotated[int, Field(strict=True, ge=1, le=100_000)]
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min > self.max:
-            message = f"min {self.min} is greater than max {self.max}"
-            raise ValueError(message)
-        return self
 
 
 class JobFile(_Strict):
@@ -162,8 +161,6 @@ class JobFile(_Strict):
     )
     checkpoint_interval: Duration = 600.0
     grace: Duration = 30.0
-    elastic: ElasticFile | None = None
-    throttleable: Annotated[bool, Field(strict=True)] = False
     residency: Annotated[tuple[Country, ...], Field(max_length=64)] = ()
     urgency: Urgency | None = None
     retries: Annotated[int, Field(strict=True, ge=0, le=20)] = 2
@@ -177,6 +174,7 @@ class JobFile(_Strict):
     ] = Field(default_factory=dict)
     depends_on: Dependencies = ()
     data: DataSets = ()
+    widths: DeclaredWidths = ()
 
     @field_validator("entrypoint", mode="before")
     @classmethod
@@ -244,9 +242,11 @@ class JobFile(_Strict):
             argv_bytes > MAX_ARGV_BYTES,
             f"has a command of {argv_bytes} bytes, more than {MAX_ARGV_BYTES}; put it in a file in working_dir",
         )
-        if self.elastic:
-            inside = self.elastic.min <= self.resources.gpus <= self.elastic.max
-            _refuse(not inside, f"asks for {self.resources.gpus} GPUs, outside its elastic range")
+        asked = self.resources.gpus
+        is_told = not self.widths or asked in dict(self.widths)
+        _refuse(
+            not is_told, f"asks for {asked} GPUs, and 'widths' tells no throughput of that; add it, or ask for these"
+        )
         return self
 
     def argv(self) -> tuple[str, ...]:
@@ -289,8 +289,6 @@ class JobFile(_Strict):
             own_checkpoints=self.own_checkpoints,
             checkpoint_interval_s=self.checkpoint_interval,
             grace_s=self.grace,
-            elastic=(self.elastic.min, self.elastic.max) if self.elastic else None,
-            throttleable=self.throttleable,
             residency=frozenset(self.residency),
             urgency=self.urgency,
             retries=self.retries,
@@ -298,6 +296,7 @@ class JobFile(_Strict):
             labels=dict(self.labels),
             depends_on=self.depends_on,
             data=self.data,
+            widths=self.widths,
         )
 
 

@@ -52,6 +52,7 @@ class Job(_Shape):
     duration_s: float
     gpus: int
     cpus: int
+    widths: dict[str, float]
     site: str | None
     attempts: int
     suspensions: int
@@ -172,6 +173,7 @@ class AttemptReceipt(_Shape):
 
     id: str
     site: str
+    gpus: int
     start: str | None
     end: str | None
     state: str

@@ -32,6 +32,7 @@ PLAIN_KEYS = {
     "checkpoint_interval": "checkpoint_interval",
     "grace": "grace",
     "urgency": "urgency",
+    "widths": "widths",
 }
 Flags = Mapping[str, Any]
 

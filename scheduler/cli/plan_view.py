@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 from lowtide.scheduler.cli.table import Cell, Column, commands, facts, flow, styled, table
@@ -103,7 +104,8 @@ def candidates_text(plan: Json) -> str:
         Column("CHOSEN"),
         Column("NOTE", is_flexible=True, wraps=True, drop=1),
     ]
-    rows = [_candidate_row(candidate, reference, name) for candidate in candidates]
+    varies = len({way for candidate in candidates for way in _ways(candidate)}) > 1
+    rows = [_candidate_row(candidate, reference, name, tells_ways=varies) for candidate in candidates]
     if any(candidate.get("cost") is not None for candidate in candidates):
         columns.insert(COST_AT, Column("COST", is_number=True))
         for row, candidate in zip(rows, candidates, strict=True):
@@ -126,7 +128,7 @@ def _shown(candidates: Sequence[Json]) -> list[Json]:
     return sorted(kept, key=lambda c: str(c["start"]))
 
 
-def _candidate_row(candidate: Json, reference: float | None, zone: str) -> list[Cell]:
+def _candidate_row(candidate: Json, reference: float | None, zone: str, *, tells_ways: bool) -> list[Cell]:
     style = "green" if candidate["chosen"] else ""
     return [
         Cell("/".join(part for part in (candidate["site"], candidate.get("pool")) if part), style),
@@ -138,15 +140,23 @@ def _candidate_row(candidate: Json, reference: float | None, zone: str) -> list[
         Cell(_signed(candidate, "more_g", lambda g: f"{g:+.1f}"), style),
         Cell(_signed(candidate, "later_s", lambda s: f"{'+' if s > 0 else ''}{span(s)}"), style),
         Cell("CHOSEN" if candidate["chosen"] else "", style),
-        Cell(_note(candidate)),
+        Cell(_note(candidate, tells_ways=tells_ways)),
     ]
 
 
-def _note(candidate: Json) -> str:
-    """The note, with what bringing the job's data there takes."""
+def _note(candidate: Json, *, tells_ways: bool) -> str:
+    """The note, with how it would run, and what bringing its data there takes."""
     lasts_s, emitted_g = candidate.get("transfer_s"), candidate.get("transfer_g")
     brings = f"brings its data: {span(lasts_s)}, {mass(emitted_g)}" if lasts_s else ""
-    return "; ".join(part for part in (candidate["note"] or "", brings) if part)
+    ways = ", then ".join(_ways(candidate)) if tells_ways else ""
+    return "; ".join(part for part in (candidate["note"] or "", ways, brings) if part)
+
+
+def _ways(candidate: Json) -> list[str]:
+    """GPUs and power limit of its stretches, such as ``4 GPUs at 60% power``; of equal ones in a row the first."""
+    ways = [(segment.get("gpus", 0), segment.get("power_fraction", 1.0)) for segment in candidate["segments"]]
+    told = [way for way, _ in groupby(ways)]
+    return [count(gpus, "GPU") + (f" at {share:.0%} power" if share < 1 else "") for gpus, share in told]
 
 
 def _signed(candidate: Json, key: str, told: Callable[[float], str]) -> str:
@@ -207,6 +217,7 @@ def _plan_facts(plan: Json, job: Json | None) -> list[tuple[str, str]]:
         ("latest start", local(plan["latest_start_at"]) if plan["latest_start_at"] and waits else ""),
         ("next review", local(plan["next_review_at"]) if plan["next_review_at"] and not ended else ""),
         ("saving", saving),
+        ("widths", f"{', '.join(job['widths'])} GPUs" if job and job.get("widths") else ""),
         ("data", ", ".join(job.get("data") or []) if job else ""),
         ("depends on", ", ".join(job.get("depends_on") or []) if job else ""),
         ("site", str(job["site"]) if job and job["site"] else ""),

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, RowMapping
 
 from lowtide.connectors.jobside.record import Report
 from lowtide.scheduler.control.outcome import Verdict
+from lowtide.scheduler.model.job import spec_from_json
 from lowtide.scheduler.model.lifecycle import AttemptState, JobState
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 from lowtide.scheduler.store import attempts, jobs
@@ -50,7 +51,8 @@ def finish(
     job = jobs.get(connection, row["job_id"])
     if JobState(job["state"]).is_terminal:
         return JobState(job["state"])
-    values = _progress(job, verdict, started, ended, report, from_wall)
+    speed = spec_from_json(job["spec"]).speed_at(row["gpus"])
+    values = _progress(job, verdict, started, _kept_until(verdict, ended, report, from_wall), speed)
     return _follow(connection, job, attempt_id, verdict, values, now=now, rate=rate)
 
 
@@ -71,17 +73,15 @@ def _progress(
     job: RowMapping,
     verdict: Verdict,
     started: datetime | None,
-    ended: datetime,
-    report: Report | None,
-    from_wall: Callable[[float], datetime],
+    kept_until: datetime | None,
+    speed: float,
 ) -> dict[str, object]:
-    """What the attempt adds to the job: work that a checkpoint keeps, results, first start."""
+    """What the attempt adds to the job: work that a checkpoint keeps, in run time as declared, results, first start."""
     values: dict[str, object] = {"started_at": job["started_at"] or started}
     if verdict.results:
         values["results"] = {**job["results"], **verdict.results}
-    kept_until = _kept_until(verdict, ended, report, from_wall)
     if started is not None and kept_until is not None:
-        values["done_s"] = job["done_s"] + max(0.0, (kept_until - started).total_seconds())
+        values["done_s"] = job["done_s"] + speed * max(0.0, (kept_until - started).total_seconds())
     if verdict.dirty:
         values["dirty_stops"] = job["dirty_stops"] + 1
     return values

@@ -28,8 +28,8 @@ def submission(
         submission_id=attempt["id"],
         argv=spec.argv,
         env=_environment(spec, attempt, site=site, settings=settings, rate=rate),
-        num_cpus=spec.resources.cpus,
-        num_gpus=spec.resources.gpus,
+        num_cpus=attempt["cpus"],
+        num_gpus=attempt["gpus"],
         memory_bytes=spec.resources.memory_bytes,
         working_dir_uri=working_dir_uri,
         py_module_uris=(jobside_uri,),
@@ -58,8 +58,9 @@ def _environment(
 ) -> dict[str, str]:
     # OMP_NUM_THREADS: Ray would set it to 1 whatever the job was granted.
     ours = {
-        "OMP_NUM_THREADS": str(spec.resources.cpus),
+        "OMP_NUM_THREADS": str(attempt["cpus"]),
         "PYTHONUNBUFFERED": "1",
+        "LOWTIDE_GPUS": str(attempt["gpus"]),
         "LOWTIDE_ARGV": json.dumps(list(spec.argv)),
         "LOWTIDE_JOB_ID": attempt["job_id"],
         "LOWTIDE_ATTEMPT_ID": attempt["id"],

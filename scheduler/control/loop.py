@@ -232,7 +232,7 @@ class Loop:
             site=chosen.site,
             pool=chosen.pool,
             fence=secrets.token_hex(8),
-            resources=self._observer.spec(decision.job_id).resources,
+            resources=self._observer.spec(decision.job_id).resources_at(chosen.segments[0].gpus),
             at=now,
             actor=ACTOR,
             reason=decision.reason,

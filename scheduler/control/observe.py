@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping
 
 from lowtide.scheduler.control import launch
+from lowtide.scheduler.control.modes import held_by, modes_of, power_w
 from lowtide.scheduler.control.projects import Projects
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.model.data import Transfer, transfers
@@ -104,6 +105,7 @@ class Observer:
 
     def _job(self, row: RowMapping, live: RowMapping | None, now: datetime, sites: tuple[SiteView, ...]) -> JobView:
         spec = self._specs[row["id"]]
+        held, left_s = held_by(spec, live), work_left_s(spec, row, live, now)
         allowed = tuple(s.site.name for s in sites if allows(spec, s.site))
         places = (live["site"],) if live else allowed
         suspendable = row["dirty_stops"] < MAX_DIRTY_STOPS and self._may_suspend(spec, places)
@@ -114,9 +116,11 @@ class Observer:
             urgency=Urgency(row["urgency"]),
             state=JobState(row["state"]),
             submitted_at=row["submitted_at"],
-            resources=spec.resources,
-            remaining_s=remaining_s(spec, row, live, now),
-            power_w=power_w(spec, self._settings),
+            resources=held,
+            remaining_s=left_s / spec.speed_at(held.gpus),
+            declared_s=left_s,
+            power_w=power_w(spec, held, self._settings),
+            modes=modes_of(spec, held, self._settings),
             latest_finish_at=row["latest_finish_at"],
             has_deadline=spec.deadline_at is not None,
             not_before=max((m for m in (spec.begin_at, row["not_before"]) if m), default=None),
@@ -157,11 +161,11 @@ class Observer:
         for i, (view, row) in enumerate(zip(views, rows, strict=True)):
             if self._specs[view.job_id].data:
                 had = [r for r in known.get(view.job_id, []) if r["started_at"] is not None]
-                lacking = self._lacking(self._specs[view.job_id])
+                spec, is_begun = self._specs[view.job_id], view.site is not None or row["done_s"]
+                lacking = self._lacking(spec)
                 lacking = tuple(one for one in lacking if one.site not in {r["site"] for r in had})
                 self._transfers[view.job_id] = lacking
-                lost_s = sum(r["lasts_s"] for r in had) if view.site is not None or row["done_s"] else 0.0
-                told[i] = replace(view, transfers=lacking, remaining_s=view.remaining_s + lost_s)
+                told[i] = replace(_less_done(view, spec, had if is_begun else []), transfers=lacking)
         return tuple(told)
 
     def _lacking(self, spec: JobSpec) -> tuple[Transfer, ...]:
@@ -197,7 +201,8 @@ class Observer:
             submitted_at=now,
             resources=spec.resources,
             remaining_s=spec.duration_s,
-            power_w=power_w(spec, self._settings),
+            power_w=power_w(spec, spec.resources, self._settings),
+            modes=modes_of(spec, spec.resources, self._settings),
             latest_finish_at=spec.latest_finish(now, queue.patience_s),
             has_deadline=spec.deadline_at is not None,
             not_before=spec.begin_at,
@@ -229,6 +234,13 @@ def waits(rows: list[RowMapping]) -> dict[str, Any]:
     return {"waits_for": tuple(JobId(r["on_job_id"]) for r in rows if dependencies.is_open(r)), "broken_by": broken}
 
 
+def _less_done(view: JobView, spec: JobSpec, brought: list[RowMapping]) -> JobView:
+    """The view without the work that attempts are taken to have done while they had data brought."""
+    lost_s = sum(r["lasts_s"] * spec.speed_at(r["gpus"]) for r in brought)
+    at_width_s = lost_s / spec.speed_at(view.resources.gpus)
+    return replace(view, remaining_s=view.remaining_s + at_width_s, declared_s=view.as_declared_s + lost_s)
+
+
 def gpu_s(spec: JobSpec) -> float:
     """GPU-seconds that a job needs as it was declared."""
     return spec.resources.gpus * spec.duration_s
@@ -239,27 +251,24 @@ def allows(spec: JobSpec, site: Site) -> bool:
     return not spec.residency or site.jurisdiction in spec.residency
 
 
-def power_w(spec: JobSpec, settings: Settings) -> float:
-    """The power that is planned with: declared, else defaults for the resources."""
-    if spec.power_w is not None:
-        return spec.power_w
-    return spec.resources.gpus * settings.gpu_power_w + spec.resources.cpus * settings.cpu_power_w
-
-
 def at_stake_s(spec: JobSpec, live: RowMapping | None, now: datetime) -> float:
-    """What a stop may lose at worst, in clock seconds: the live attempt's whole run, and the grace it may take.
+    """What a stop may lose at worst, as run time in the declared way: the live attempt's work, and the grace.
 
     What the attempt has saved meanwhile is told when it ends, so until then none of it is proved.
     """
     if live is None or live["started_at"] is None:
         return 0.0
-    return float((now - live["started_at"]).total_seconds() + spec.grace_s)
+    return worked_s(spec, live, now) + spec.grace_s
 
 
-def remaining_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: datetime) -> float:
-    """Run time still expected, in clock seconds; after an overrun a share of the estimate, never zero."""
-    ran = timedelta(0)
-    if live is not None and live["started_at"] is not None:
-        ran = now - live["started_at"]
-    left_s = spec.duration_s - row["done_s"] - ran.total_seconds()
+def worked_s(spec: JobSpec, live: RowMapping | None, now: datetime) -> float:
+    """What a live attempt has done, as run time in the declared way."""
+    if live is None or live["started_at"] is None:
+        return 0.0
+    return float((now - live["started_at"]).total_seconds() * spec.speed_at(live["gpus"]))
+
+
+def work_left_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: datetime) -> float:
+    """Run time still expected in the declared way; after an overrun a share of the estimate, never zero."""
+    left_s = spec.duration_s - row["done_s"] - worked_s(spec, live, now)
     return float(max(left_s, OVERRUN_SHARE * spec.duration_s))

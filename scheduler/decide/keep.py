@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from lowtide.policies.problem import EPSILON_S
 from lowtide.policies.timeline import Need, Span
-from lowtide.scheduler.decide.followed import going_on, paused, started
+from lowtide.scheduler.decide.followed import going_on, paused, resized, started
 from lowtide.scheduler.decide.market import Market
 from lowtide.scheduler.decide.wording import when
 from lowtide.scheduler.model.lifecycle import JobState
@@ -92,14 +92,19 @@ def _still_waiting(
 def _still_running(
     view: JobView, decided: JobDecision, spans: tuple[Span, ...], needs: tuple[Need, ...], here: Market
 ) -> JobDecision | None:
+    """Going on, pausing, or stopping for another width, as planned; what it holds is narrowed to what it will use."""
     if not _is_narrowed(view, spans, needs, here):
         return None
-    pauses = spans[0][0] > EPSILON_S
-    action = Action.SUSPEND if pauses else Action.KEEP
+    need, pauses = view.resources, spans[0][0] > EPSILON_S
+    is_other_width = needs[0][:2] != (need.gpus, need.cpus)
+    action = Action.SUSPEND if pauses or is_other_width else Action.KEEP
     if decided.action is action and decided.next_review_at > here.grid.now:
         return decided
-    review = here.grid.at(min(spans[0][1], here.grid.first_s))
-    now = paused(decided, when(here.grid.at(spans[0][0]))) if pauses else going_on(decided)
+    review, goes_on = here.grid.at(min(spans[0][1], here.grid.first_s)), when(here.grid.at(spans[0][0]))
+    if is_other_width:
+        now = resized(decided, need.gpus, needs[0][0], goes_on)
+    else:
+        now = paused(decided, goes_on) if pauses else going_on(decided)
     return replace(now, next_review_at=max(review, here.grid.now + timedelta(seconds=1)))
 
 

@@ -1,7 +1,7 @@
 """A job as the core sees it: the frozen spec and the ids."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NewType
@@ -9,6 +9,7 @@ from typing import Any, NewType
 from lowtide.scheduler.model.data import Data, data_of
 from lowtide.scheduler.model.dependency import Dependency, dependencies
 from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.width import Widths, widths_of
 
 JobId = NewType("JobId", str)
 AttemptId = NewType("AttemptId", str)
@@ -62,8 +63,6 @@ class JobSpec:
     own_checkpoints: bool = False
     checkpoint_interval_s: float = 600.0
     grace_s: float = 30.0
-    elastic: tuple[int, int] | None = None
-    throttleable: bool = False
     residency: frozenset[str] = frozenset()
     urgency: Urgency | None = None
     retries: int = 2
@@ -71,6 +70,7 @@ class JobSpec:
     labels: dict[str, str] = field(default_factory=dict)
     depends_on: tuple[Dependency, ...] = ()
     data: tuple[Data, ...] = ()
+    widths: Widths = ()
 
     def latest_finish(self, submitted_at: datetime, queue_patience_s: float) -> datetime:
         """When the job must have ended: its deadline, or patience plus expected run time."""
@@ -79,6 +79,18 @@ class JobSpec:
         patience_s = queue_patience_s if self.patience_s is None else self.patience_s
         begin = max(submitted_at, self.begin_at or submitted_at)
         return begin + timedelta(seconds=patience_s + self.duration_s)
+
+    def speed_at(self, gpus: int) -> float:
+        """Seconds of work done per second with so many GPUs; 1 as declared, and for what is not among its widths."""
+        rates = dict(self.widths)
+        return rates[gpus] / rates[self.resources.gpus] if {gpus, self.resources.gpus} <= rates.keys() else 1.0
+
+    def resources_at(self, gpus: int) -> Resources:
+        """What an attempt with so many GPUs holds: CPUs in proportion, rounded up; memory as declared."""
+        asked = self.resources
+        if gpus == asked.gpus or not asked.gpus:
+            return asked
+        return replace(asked, gpus=gpus, cpus=max(1, -(-asked.cpus * gpus // asked.gpus)))
 
 
 def check_id(value: str, what: str) -> str:
@@ -103,15 +115,22 @@ def attempt_id(job_id: JobId, number: int) -> AttemptId:
     return AttemptId(f"{job_id}-a{number}")
 
 
+LATER = ("depends_on", "data", "widths")
+"""Fields that came after the first stored specs."""
+DROPPED = frozenset({"elastic", "throttleable"})
+"""Fields of the first stored specs that nothing ever came of."""
+
+
 def spec_to_json(spec: JobSpec) -> dict[str, object]:
     """The spec as JSON-able values; ``spec_from_json`` gives the same spec back."""
     plain = {name: getattr(spec, name) for name in JobSpec.__slots__}
     plain["argv"] = list(spec.argv)
     plain["resources"] = {name: getattr(spec.resources, name) for name in Resources.__slots__}
-    plain["elastic"] = list(spec.elastic) if spec.elastic else None
     plain["residency"] = sorted(spec.residency)
+    plain["widths"] = [list(one) for one in spec.widths]
     for name in ("depends_on", "data"):
         plain[name] = [str(one) for one in getattr(spec, name)]
+    for name in LATER:
         if not plain[name]:  # older jobs do not have it, and a repeated submission must give the same digest
             del plain[name]
     for name in ("begin_at", "deadline_at"):
@@ -122,13 +141,13 @@ def spec_to_json(spec: JobSpec) -> dict[str, object]:
 
 def spec_from_json(plain: dict[str, Any]) -> JobSpec:
     """The spec that ``spec_to_json`` wrote down."""
-    values = dict(plain)
+    values = {name: value for name, value in plain.items() if name not in DROPPED}
     values["argv"] = tuple(values["argv"])
     values["resources"] = Resources(**values["resources"])
-    values["elastic"] = tuple(values["elastic"]) if values["elastic"] else None
     values["residency"] = frozenset(values["residency"])
     values["depends_on"] = dependencies(values.get("depends_on", []))
     values["data"] = data_of(values.get("data", []))
+    values["widths"] = widths_of(values.get("widths", []))
     values["urgency"] = Urgency(values["urgency"]) if values["urgency"] else None
     for name in ("begin_at", "deadline_at"):
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None

@@ -13,6 +13,7 @@ class ReasonCode(StrEnum):
     CAPACITY = "capacity"
     BUDGET = "budget"
     MAKING_ROOM = "making_room"
+    OTHER_WIDTH = "other_width"
     GAVE_WAY = "gave_way"
     KEPT_FREE = "kept_free"
     BEGIN_TIME = "begin_time"
@@ -81,6 +82,9 @@ SENTENCES: dict[ReasonCode, str] = {
         "promised to its other work; planned for {start}"
     ),
     ReasonCode.MAKING_ROOM: "starts as soon as running work has made room: {gpus} GPU(s) and {cpus} CPU(s)",
+    ReasonCode.OTHER_WIDTH: (
+        "goes on with {gpus} instead of {held} GPU(s) at {start}; saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
+    ),
     ReasonCode.GAVE_WAY: "suspended to make room for work that is due; it goes on at {start}",
     ReasonCode.KEPT_FREE: "{site} is {how} from {since} until {until}; the job is planned for {start}",
     ReasonCode.BEGIN_TIME: "may not begin before {start}",

@@ -64,6 +64,7 @@ def job_json(row: Mapping[Any, Any], *, now: datetime, site: str | None, figures
         "duration_s": spec["duration_s"],
         "gpus": spec["resources"]["gpus"],
         "cpus": spec["resources"]["cpus"],
+        "widths": {str(gpus): throughput for gpus, throughput in spec.get("widths", [])},
         "site": site,
         "attempts": row["attempts"],
         "suspensions": row["suspensions"],

@@ -208,3 +208,10 @@ def test_what_a_job_depends_on_and_reads_may_be_flags_and_go_before_the_file(tmp
     assert body(path)["depends_on"] == "afterok:a"
     found = body(path, dependency=["afterok:b,c", "afterany:d"], data=["2GB@paris"])
     assert (found["depends_on"], found["data"]) == (["afterok:b,c", "afterany:d"], ["2GB@paris"])
+
+
+def test_widths_come_from_a_file_or_a_flag_and_the_flag_wins(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("entrypoint: [x]\nresources: {gpus: 1}\nwidths: {1: 1.0, 2: 1.9}\n")
+    assert body(path)["widths"] == {1: 1.0, 2: 1.9}
+    assert body(path, widths="1=1.0,4=3.4")["widths"] == "1=1.0,4=3.4"

@@ -391,3 +391,13 @@ def test_a_candidate_tells_what_bringing_its_data_takes_and_a_job_on_what_it_dep
     assert "brings its data: 30m, 20" in text
     assert "depends on afterok:prep-1" in text
     assert "data 200GB@paris" in text
+
+
+def test_how_wide_and_how_hard_a_job_would_run_is_told_where_its_placements_differ_in_it() -> None:
+    plan = a_plan(None)
+    first, *others = plan["candidates"]
+    stretch = first["segments"][0]
+    stretches = [{**stretch, "gpus": 4, "power_fraction": 0.6}, {**stretch, "gpus": 4, "power_fraction": 0.6}, stretch]
+    text = plan_view.candidates_text(plan | {"candidates": [{**first, "segments": stretches}, *others]})
+    assert "4 GPUs at 60% power, then" in " ".join(text.split())
+    assert "GPU" not in plan_view.candidates_text(plan)

@@ -134,6 +134,21 @@ def test_inv06_a_job_that_left_when_it_was_asked_to_is_resumed_until_it_is_done(
     bench.close()
 
 
+def test_what_an_attempt_has_done_counts_by_the_throughput_of_its_width(tmp_path: Path) -> None:
+    values = {"kind": "ended", "start_wall_s": NOW_S, "end_wall_s": NOW_S + 600, "exit_code": 0, "signal": None}
+    values |= {"asked_to_stop": True, "suspended": True, "checkpoint_seq": 1, "results": {}}
+    log = f"::lowtide::f:: {json.dumps(values)}\n"
+    bench = Bench(tmp_path / "other", script=lambda: Script(ends_in_s=None, output=log))
+    bench.put(interruptible=True, widths=((1, 2.0), (2, 3.0)))
+    bench.begin(gpus=2)
+    bench.step(2)
+    bench.pass_s(600)
+    bench.stop("suspend")
+    bench.step(2)
+    assert bench.job()["done_s"] == 900.0
+    bench.close()
+
+
 # ---- calls that may still be on their way ----
 
 

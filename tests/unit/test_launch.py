@@ -10,7 +10,7 @@ from lowtide.scheduler.control.launch import submission
 from lowtide.scheduler.model.job import JobSpec, Resources
 from lowtide.scheduler.settings import Settings, SiteSettings
 
-ROW: Any = {"id": "mri-a1", "job_id": "mri", "number": 1, "fence": "f", "pool": ""}
+ROW: Any = {"id": "mri-a1", "job_id": "mri", "number": 1, "fence": "f", "pool": "", "gpus": 1, "cpus": 1}
 
 
 @pytest.mark.parametrize(("address", "told"), [("http://lab:8265", "60.0"), ("local", "0")])
@@ -54,3 +54,12 @@ def test_the_node_is_told_the_power_of_a_gpu_that_cannot_be_read(tmp_path: Path)
         jobside_uri="gcs://jobside.zip",
     )
     assert order.env["LOWTIDE_GPU_TDP_W"] == "250.0"
+
+
+def test_an_attempt_gets_what_its_own_width_holds_and_its_program_is_told(tmp_path: Path) -> None:
+    spec = JobSpec("mri", ("true",), resources=Resources(gpus=1, cpus=2), widths=((1, 1.0), (4, 3.4)))
+    row = {**ROW, "gpus": 4, "cpus": 8}
+    site, settings = SiteSettings(name="lab"), Settings(data_dir=tmp_path)
+    order = submission(spec, row, site=site, settings=settings, rate=1.0, working_dir_uri=None, jobside_uri="u")  # type: ignore[arg-type]
+    assert (order.num_gpus, order.num_cpus) == (4, 8)
+    assert (order.env["LOWTIDE_GPUS"], order.env["OMP_NUM_THREADS"]) == ("4", "8")

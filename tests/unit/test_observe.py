@@ -9,6 +9,8 @@ import pytest
 
 from lowtide.scheduler.control.observe import Observer
 from lowtide.scheduler.model.data import Data
+from lowtide.scheduler.model.job import Resources
+from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.model.plan import JobView
 from lowtide.scheduler.settings import Settings, SiteSettings
 from lowtide.scheduler.store import transfers
@@ -22,10 +24,10 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made.close()
 
 
-def seen(bench: Bench, *, checkpoint_dir: str = "", **spec: Any) -> JobView:
+def seen(bench: Bench, *, checkpoint_dir: str = "", gpus: int = 1, **spec: Any) -> JobView:
     """A running job as the planner sees it."""
     bench.put(**spec)
-    bench.begin()
+    bench.begin(gpus=gpus)
     bench.step(2)
     bench.pass_s(600)
     site = bench.settings.sites[0].model_copy(update={"checkpoint_dir": checkpoint_dir})
@@ -60,6 +62,25 @@ def test_inv10_all_that_an_attempt_has_run_and_its_grace_are_at_stake_until_it_e
     assert view.running_since == bench.clock.now() - timedelta(seconds=600)
     assert view.at_stake_s == 600 + 45
     assert view.remaining_s == 7200 - 600
+
+
+def test_a_waiting_job_can_run_in_a_mode_per_width_each_with_its_share_of_cpus_and_watts(bench: Bench) -> None:
+    bench.put(widths=((1, 2.0), (2, 3.0)), power_w=400.0)
+    observer = Observer(bench.settings)
+    with bench.database.read() as connection:
+        shot, _ = observer.snapshot(connection, now=bench.clock.now(), sites=[bench.site], forecasts={})
+    (view,) = shot.jobs
+    assert view.modes == (Mode(1, 1, 1.0, 400.0), Mode(2, 2, 1.5, 800.0))
+    spec = observer.spec("mri")
+    assert observer.imagined(spec, bench.clock.now(), shot.sites, view.urgency).modes == view.modes
+
+
+def test_a_running_job_is_seen_at_the_width_of_its_attempt(bench: Bench) -> None:
+    view = seen(bench, gpus=2, widths=((1, 2.0), (2, 3.0)), power_w=400.0, grace_s=45.0, duration_s=7200.0)
+    assert view.resources == Resources(gpus=2, cpus=2)
+    assert (view.power_w, view.as_declared_s, view.remaining_s) == (800.0, 7200 - 900, (7200 - 900) / 1.5)
+    assert view.at_stake_s == 900 + 45
+    assert view.modes == (Mode(1, 1, 1 / 1.5, 400.0), Mode(2, 2, 1.0, 800.0))
 
 
 def test_the_time_that_data_takes_is_no_work_done_and_it_is_brought_to_a_site_once(bench: Bench) -> None:

@@ -151,3 +151,14 @@ def test_costs_are_added_up_within_one_currency_and_only_if_all_are_known() -> N
     assert a_receipt([a_row(**euros), a_row(**pounds)])["cost"] is None
     assert a_receipt([a_row(**euros), a_row(cost=None, currency=None)])["cost"] is None
     assert a_receipt([])["cost"] is None
+
+
+def test_a_job_that_ran_wider_than_it_asked_for_says_what_it_is_compared_with() -> None:
+    asked = a_job()["gpus"]
+    tries = [an_attempt(gpus=gpus) for gpus in (4, 4, 2)]
+    told = receipts.receipt(a_job(), [a_row()], a_baseline(), tries)
+    assert [one["gpus"] for one in told["attempts"]] == [4, 4, 2]
+    (note,) = [note for note in told["notes"] if note.startswith("It asked for")]
+    assert note.startswith(f"It asked for {asked} GPU(s) and ran with 4, then 2: ")
+    as_asked = receipts.receipt(a_job(), [a_row()], a_baseline(), [an_attempt(gpus=asked)])
+    assert not any(note.startswith("It asked for") for note in as_asked["notes"])

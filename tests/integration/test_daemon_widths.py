@@ -1,0 +1,104 @@
+"""Jobs of several widths in a whole daemon: started as wide as planned, given another width where the grid turns."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from lowtide.connectors.cluster.fake import Script, SimulatedCluster
+from lowtide.connectors.cluster.ray_jobs import RayJobs
+from lowtide.scheduler.control.assemble import Daemon
+from lowtide.scheduler.model.cluster import Submission
+from lowtide.scheduler.store import tables as t
+from tests.builders import a_forecast
+from tests.whole import NOWHERE, Json, a_daemon, await_state, eventually, submit
+
+ELASTIC = {"name": "research", "policy": "elastic", "min_run_s": 0.0, "switch_cost_s": 1.0}
+SITE = {"name": "lab", "address": NOWHERE, "gpus": 2, "cpus": 6, "zone": "GB"}
+HOURS = 48
+LONG: Json = {"duration": "4h", "patience": "24h", "interruptible": True, "own_checkpoints": True}
+"""Declares two widths of which the wider one is worth its power in cheap hours alone."""
+WIDTHS: Json = {"resources": {"gpus": 1, "cpus": 1}, "widths": {"1": 1.0, "2": 1.5}}
+
+
+def play(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(story())
+
+
+class Grid:
+    """Prices by the hour from now on, whatever the sources say; a test may change them."""
+
+    def __init__(self, daemon: Daemon, *hours: float) -> None:
+        self.hours = list(hours)
+        daemon.grid.price = lambda now, _slot_s: self.price(now)  # type: ignore[method-assign,assignment]
+
+    async def price(self, now: Any) -> dict[str, Any]:
+        start = now.replace(minute=0, second=0, microsecond=0)
+        rest = [self.hours[-1]] * (HOURS - len(self.hours))
+        return {"GB": a_forecast([*self.hours, *rest], zone="GB", start=start, step_s=3600.0)}
+
+
+def saving(order: Submission) -> Script:
+    """Runs until it is asked to stop, and has then saved its state."""
+    values = {"kind": "ended", "start_wall_s": 0.0, "end_wall_s": 0.0, "exit_code": 0, "signal": None}
+    values |= {"asked_to_stop": True, "suspended": True, "checkpoint_seq": 1, "results": {}}
+    return Script(ends_in_s=None, output=f"::lowtide::{order.metadata['lowtide_fence']}:: {json.dumps(values)}\n")
+
+
+def attempts_of(daemon: Daemon) -> list[tuple[int, int]]:
+    """GPUs and CPUs of every attempt, oldest first."""
+    columns = t.attempt.c.gpus, t.attempt.c.cpus
+    with daemon.database.read() as connection:
+        rows = connection.execute(select(*columns).order_by(t.attempt.c.number)).all()
+    return [(gpus, cpus) for gpus, cpus in rows]
+
+
+def test_a_job_starts_wide_and_is_suspended_to_go_on_narrow_when_the_grid_turns(tmp_path: Path) -> None:
+    async def story() -> None:
+        now_s = asyncio.get_running_loop().time
+        cluster = SimulatedCluster(now_s, gpus=2, cpus=6, script=saving)
+        async with a_daemon(tmp_path, {"lab": cluster}, queues=[ELASTIC], sites=[SITE], grids=[]) as daemon:
+            grid = Grid(daemon, 10.0, 10.0, 10.0, 300.0)
+            job_id = await submit(daemon, **LONG, **WIDTHS)
+            job = await await_state(daemon, job_id, "running")
+            assert (job["gpus"], job["widths"]) == (1, {"1": 1.0, "2": 1.5})
+            assert attempts_of(daemon) == [(2, 2)]
+            told = await daemon.service.explain(job_id)
+            (chosen,) = [one for one in told["candidates"] if one["chosen"]]
+            assert chosen["segments"][0]["gpus"] == 2
+            grid.hours = [300.0]
+
+            async def is_narrow() -> bool:
+                return attempts_of(daemon)[1:] == [(1, 1)]
+
+            await eventually(is_narrow, "a second attempt with one GPU")
+            job = await await_state(daemon, job_id, "running")
+            assert job["suspensions"] == 1
+            events = await daemon.service.events(job_id)
+            codes = [event["reason"]["code"] for event in events if event["reason"]]
+            assert "other_width" in codes
+            await daemon.service.cancel(job_id, actor="ann")
+
+    play(story)
+
+
+def test_a_program_has_the_gpus_of_its_width_on_a_real_cluster_and_is_told_how_many(
+    ray_url: str, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        sites = [{**SITE, "address": ray_url}]
+        cluster = RayJobs(ray_url)
+        async with a_daemon(tmp_path, {"lab": cluster}, queues=[ELASTIC], sites=sites, grids=[]) as daemon:
+            Grid(daemon, 10.0, 10.0, 10.0, 10.0, 300.0)
+            script = "echo width $LOWTIDE_GPUS of $CUDA_VISIBLE_DEVICES, $OMP_NUM_THREADS threads"
+            widths: Json = {"resources": {"gpus": 1, "cpus": 1}, "widths": {"1": 1.0, "2": 2.0}}
+            job_id = await submit(daemon, **LONG, **widths, entrypoint=None, script=script)
+            await await_state(daemon, job_id, "succeeded", 90.0)
+            assert attempts_of(daemon) == [(2, 2)]
+            log = (tmp_path / "logs" / f"{job_id}-a1.log").read_text()
+            assert "width 2 of 0,1, 2 threads" in log
+
+    play(story)
