@@ -26,7 +26,7 @@ from lowtide.scheduler.api.field_error import bad_input, field_errors
 from lowtide.scheduler.model.data import DATA_HELP, Data, data_of
 from lowtide.scheduler.model.dependency import DEPENDENCY_HELP, Dependency, dependencies
 from lowtide.scheduler.model.errors import Infeasible
-from lowtide.scheduler.model.job import ID_PATTERN, JobSpec, Resources, Urgency
+from lowtide.scheduler.model.job import ID_PATTERN, UNTOLD_S, JobSpec, Resources, Urgency
 from lowtide.scheduler.model.quantity import (
     DURATION_HELP,
     MEMORY_HELP,
@@ -36,6 +36,7 @@ from lowtide.scheduler.model.quantity import (
     memory_bytes,
     moment,
 )
+from lowtide.scheduler.model.run_time import Told
 from lowtide.scheduler.model.width import WIDTHS_HELP, Widths, widths_of
 
 MAX_ARGV_BYTES = 96 * 1024
@@ -147,7 +148,10 @@ class JobFile(_Strict):
     )
     env: dict[str, Text] = Field(default_factory=dict, description="environment variables; no secrets")
     resources: ResourcesFile = ResourcesFile()
-    duration: Annotated[Duration, Field(description="expected run time at full speed")] = 3600.0
+    duration: Duration | None = Field(
+        None, description="expected run time at full speed; without, as earlier runs had, else as the queue says"
+    )
+    time_limit: Duration | None = Field(None, description="run time after which the job is ended, whatever it has done")
     begin: Moment | None = None
     deadline: Moment | None = None
     deadline_action: Literal["refuse", "run"] = Field(
@@ -235,7 +239,12 @@ class JobFile(_Strict):
         _refuse(bool(self.entrypoint and self.script), "has both 'entrypoint' and 'script'; keep one")
         both_limits = self.deadline is not None and self.patience is not None
         _refuse(both_limits, "has both 'deadline' and 'patience'; keep one")
-        _refuse(self.duration < MIN_DURATION_S, "has a duration under 1 s; give the expected run time")
+        short = self.duration is not None and self.duration < MIN_DURATION_S
+        _refuse(short, "has a duration under 1 s; give the expected run time")
+        limit = self.time_limit
+        _refuse(limit is not None and limit < MIN_DURATION_S, "has a time_limit under 1 s; give the longest run time")
+        ends = limit is not None and self.duration is not None and self.duration > limit
+        _refuse(ends, "has a duration beyond its time_limit, so that it would be ended on its way; change one")
         _refuse(self.checkpoint_interval < MIN_DURATION_S, "has a checkpoint_interval under 1 s")
         argv_bytes = sum(len(part.encode()) for part in self.argv())
         _refuse(
@@ -281,7 +290,9 @@ class JobFile(_Strict):
             runtime_env=dict(self.runtime_env),
             env=dict(self.env),
             resources=Resources(held.gpus, held.cpus, held.memory, held.gpu_model),
-            duration_s=self.duration,
+            duration_s=UNTOLD_S if self.duration is None else self.duration,
+            told=Told.QUEUE if self.duration is None else Told.DECLARED,
+            time_limit_s=self.time_limit,
             begin_at=begin_at,
             deadline_at=deadline_at,
             patience_s=self.patience,
@@ -315,7 +326,7 @@ def _moment(field: str, text: str | None, now: datetime) -> datetime | None:
 
 
 def _check_deadline(job: JobFile, *, now: datetime, begin_at: datetime | None, deadline_at: datetime | None) -> None:
-    if deadline_at is None or job.deadline_action == "run":
+    if deadline_at is None or job.deadline_action == "run" or job.duration is None:
         return
     finish_at = max(now, begin_at or now) + timedelta(seconds=job.duration)
     if finish_at <= deadline_at:

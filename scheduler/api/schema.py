@@ -50,6 +50,8 @@ class Job(_Shape):
     depends_on: list[str]
     data: list[str]
     duration_s: float
+    duration_from: str
+    time_limit_s: float | None
     gpus: int
     cpus: int
     widths: dict[str, float]

@@ -30,7 +30,8 @@ FLAGS = (
     ),
     Flag("cpus", ("--cpus", "-c", "--cpus-per-task"), "CPUs of one attempt.", metavar="N"),
     Flag("mem", ("--mem", "--memory"), "Memory, for example 16GiB.", metavar="SIZE"),
-    Flag("duration", ("--duration", "-t", "--time"), "Expected run time, for example 3h or 02:30:00.", metavar="TIME"),
+    Flag("duration", ("--duration",), "Expected run time, for example 3h or 02:30:00.", metavar="TIME"),
+    Flag("time_limit", ("--time", "-t"), "End it when it has run so long; without, never.", metavar="TIME"),
     Flag("begin", ("--begin", "-b"), "Do not start before this.", metavar="WHEN"),
     Flag(
         "deadline",

@@ -23,6 +23,7 @@ PLAIN_KEYS = {
     "queue": "queue",
     "project": "project",
     "duration": "duration",
+    "time_limit": "time_limit",
     "begin": "begin",
     "deadline": "deadline",
     "deadline_action": "deadline_action",

@@ -22,8 +22,10 @@ from lowtide.scheduler.model.errors import BadInput, Conflict, Infeasible
 from lowtide.scheduler.model.job import JobId, JobSpec, Urgency, spec_from_json, spec_to_json
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import JobDecision, Plan, Snapshot
+from lowtide.scheduler.model.run_time import Told, expected
 from lowtide.scheduler.report.shape import Json, job_json
 from lowtide.scheduler.store import jobs, plans
+from lowtide.scheduler.store.run_times import of_earlier_runs
 
 ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"
 """No 0, 1, i, l, o, u: ids are read out and typed."""
@@ -67,7 +69,7 @@ class Intake(Lookup):
             row = jobs.by_key(connection, idempotency_key)
             if row is None:
                 return None
-            if spec_from_json(row["spec"]) != spec:
+            if spec_from_json(row["spec"]).as_asked != spec:
                 raise jobs.key_taken(idempotency_key, row["id"])
             return self._figured(connection, [row])[0].job
 
@@ -80,20 +82,27 @@ class Intake(Lookup):
         self._check_data(spec)
         await self._check_dependencies(spec)
         package = await asyncio.to_thread(self._pack, spec.working_dir) if spec.working_dir else None
-        plain = spec_to_json(spec)
-        text = json.dumps({**plain, "package": package}, sort_keys=True).encode()
+        text = json.dumps({**spec_to_json(spec), "package": package}, sort_keys=True).encode()
+        told = await self._expected(spec)
         return jobs.NewJob(
             job_id=JobId(f"{spec.name[:48].rstrip('-_')}-{_short_id()}"),
-            spec=spec,
-            spec_json=plain,
+            spec=told,
+            spec_json=spec_to_json(told),
             spec_digest=hashlib.sha256(text).hexdigest(),
             urgency=(spec.urgency or queue.urgency).value,
             actor=actor,
             submitted_at=now,
-            latest_finish_at=spec.latest_finish(now, queue.patience_s),
+            latest_finish_at=told.latest_finish(now, queue.patience_s),
             idempotency_key=key,
             package=package,
         )
+
+    async def _expected(self, spec: JobSpec) -> JobSpec:
+        """The spec with a run time to expect, where it declares none."""
+        if spec.told is Told.DECLARED:
+            return spec
+        runs_s = await self._writer.read(lambda c: of_earlier_runs(c, spec))
+        return spec.expected_as(expected(runs_s, spec.time_limit_s, self._queue(spec).default_duration_s))
 
     def _queue(self, spec: JobSpec) -> Any:
         queue = self._observer.queues.get(spec.queue)
@@ -164,7 +173,7 @@ class Intake(Lookup):
         self._check_feasible(spec)
         self._check_data(spec)
         await self._check_dependencies(spec)
-        urgency = spec.urgency or queue.urgency
+        spec, urgency = await self._expected(spec), spec.urgency or queue.urgency
         return await self._beside(spec, urgency) or await self._among(spec, urgency)
 
     async def _beside(self, spec: JobSpec, urgency: Urgency) -> Json | None:

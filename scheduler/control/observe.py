@@ -119,6 +119,8 @@ class Observer:
             resources=held,
             remaining_s=left_s / spec.speed_at(held.gpus),
             declared_s=left_s,
+            high_s=high_left_s(spec, row, live, now),
+            limit_left_s=limit_left_s(spec, row, live, now),
             power_w=power_w(spec, held, self._settings),
             modes=modes_of(spec, held, self._settings),
             latest_finish_at=row["latest_finish_at"],
@@ -201,6 +203,7 @@ class Observer:
             submitted_at=now,
             resources=spec.resources,
             remaining_s=spec.duration_s,
+            high_s=spec.high_s or 0.0,
             power_w=power_w(spec, spec.resources, self._settings),
             modes=modes_of(spec, spec.resources, self._settings),
             latest_finish_at=spec.latest_finish(now, queue.patience_s),
@@ -272,3 +275,16 @@ def work_left_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: da
     """Run time still expected in the declared way; after an overrun a share of the estimate, never zero."""
     left_s = spec.duration_s - row["done_s"] - worked_s(spec, live, now)
     return float(max(left_s, OVERRUN_SHARE * spec.duration_s))
+
+
+def high_left_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: datetime) -> float:
+    """What is left of the run time that it hardly ever exceeds; 0 where nothing is known of it."""
+    return float(max(0.0, (spec.high_s or 0.0) - row["done_s"] - worked_s(spec, live, now)))
+
+
+def limit_left_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: datetime) -> float | None:
+    """Run time until it is ended; None where it has no limit. What a kill has lost does not count."""
+    if spec.time_limit_s is None:
+        return None
+    ran_s = 0.0 if live is None or live["started_at"] is None else (now - live["started_at"]).total_seconds()
+    return float(spec.time_limit_s - row["done_s"] - ran_s)

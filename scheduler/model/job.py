@@ -1,5 +1,7 @@
 """A job as the core sees it: the frozen spec and the ids."""
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -9,6 +11,7 @@ from typing import Any, NewType
 from lowtide.scheduler.model.data import Data, data_of
 from lowtide.scheduler.model.dependency import Dependency, dependencies
 from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.run_time import RunTime, Told
 from lowtide.scheduler.model.width import Widths, widths_of
 
 JobId = NewType("JobId", str)
@@ -44,7 +47,9 @@ class JobSpec:
     patience holds. ``residency`` names the allowed jurisdictions; empty means anywhere. ``own_checkpoints``:
     the program keeps its state where it finds it again at any site, without the checkpoint helper. ``depends_on``: jobs
     that must have ended before it begins; its patience then counts from their end. ``data``: what it reads and
-    where that lies.
+    where that lies. ``high_s``: the run time that it hardly ever exceeds, and ``told`` who says so, where it declares
+    none; it is then ``duration_s`` until somebody has worked it out. ``time_limit_s``: the run time after which it is
+    ended, whatever it has come to.
     """
 
     name: str
@@ -71,6 +76,24 @@ class JobSpec:
     depends_on: tuple[Dependency, ...] = ()
     data: tuple[Data, ...] = ()
     widths: Widths = ()
+    high_s: float | None = None
+    told: Told = Told.DECLARED
+    time_limit_s: float | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """What jobs have in common that run the same: project, command and GPUs."""
+        told = json.dumps([self.project, self.argv, self.resources.gpus, self.resources.gpu_model])
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    @property
+    def as_asked(self) -> "JobSpec":
+        """The same without what was worked out since: how long a job that declares no run time is expected to run."""
+        return self if self.told is Told.DECLARED else replace(self, duration_s=UNTOLD_S, high_s=None, told=Told.QUEUE)
+
+    def expected_as(self, found: RunTime) -> "JobSpec":
+        """The same with a run time that was worked out."""
+        return replace(self, duration_s=found.expected_s, high_s=found.high_s, told=found.told)
 
     def latest_finish(self, submitted_at: datetime, queue_patience_s: float) -> datetime:
         """When the job must have ended: its deadline, or patience plus expected run time."""
@@ -115,7 +138,9 @@ def attempt_id(job_id: JobId, number: int) -> AttemptId:
     return AttemptId(f"{job_id}-a{number}")
 
 
-LATER = ("depends_on", "data", "widths")
+UNTOLD_S = 3600.0
+"""Stands in for the run time of a job that declares none."""
+LATER = ("depends_on", "data", "widths", "high_s", "told", "time_limit_s")
 """Fields that came after the first stored specs."""
 DROPPED = frozenset({"elastic", "throttleable"})
 """Fields of the first stored specs that nothing ever came of."""
@@ -128,6 +153,7 @@ def spec_to_json(spec: JobSpec) -> dict[str, object]:
     plain["resources"] = {name: getattr(spec.resources, name) for name in Resources.__slots__}
     plain["residency"] = sorted(spec.residency)
     plain["widths"] = [list(one) for one in spec.widths]
+    plain["told"] = "" if spec.told is Told.DECLARED else spec.told.value
     for name in ("depends_on", "data"):
         plain[name] = [str(one) for one in getattr(spec, name)]
     for name in LATER:
@@ -148,6 +174,7 @@ def spec_from_json(plain: dict[str, Any]) -> JobSpec:
     values["depends_on"] = dependencies(values.get("depends_on", []))
     values["data"] = data_of(values.get("data", []))
     values["widths"] = widths_of(values.get("widths", []))
+    values["told"] = Told(values.get("told", Told.DECLARED))
     values["urgency"] = Urgency(values["urgency"]) if values["urgency"] else None
     for name in ("begin_at", "deadline_at"):
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None

@@ -88,6 +88,10 @@ class JobView:
     """The ways in which it can run, as declared among them; empty for a job that can only run as declared."""
     declared_s: float | None = None
     """The run time still needed in the way that it declares, where its live attempt may have another width."""
+    high_s: float = 0.0
+    """Run time that it hardly ever needs more than, in the way that it declares, where earlier runs tell of it."""
+    limit_left_s: float | None = None
+    """Run time after which it is ended, where it has a limit."""
     project: str = ""
     waits_for: tuple[JobId, ...] = ()
     """Open jobs that must end before it may begin; while there are any, its patience has not begun."""
@@ -111,8 +115,8 @@ class JobView:
 
     @property
     def slower_s(self) -> float:
-        """Run time still needed at its width or as declared, whichever is slower: a stop leaves it the latter alone."""
-        return max(self.remaining_s, self.as_declared_s)
+        """Run time to reckon with: at its width, as declared (a stop leaves it that alone), or as long runs had."""
+        return max(self.remaining_s, self.as_declared_s, self.high_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ class ReasonCode(StrEnum):
     # a job waits because
     CARBON_WINDOW = "carbon_window"
     CHEAP_WINDOW = "cheap_window"
+    TIME_LIMIT = "time_limit"
     CAPACITY = "capacity"
     BUDGET = "budget"
     MAKING_ROOM = "making_room"
@@ -76,6 +77,7 @@ SENTENCES: dict[ReasonCode, str] = {
         "waits for a low-carbon window at {start} that saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
     ),
     ReasonCode.CHEAP_WINDOW: "waits for cheaper electricity at {start}: that saves about {money} and {carbon}",
+    ReasonCode.TIME_LIMIT: "ended: it has run as long as it was given with --time: {limit}",
     ReasonCode.CAPACITY: "waits for {gpus} GPU(s) and {cpus} CPU(s); free capacity is expected at {start}",
     ReasonCode.BUDGET: (
         "waits for the budget of project {project}: {used} of {limit} are used this {period}, and {promised} are "

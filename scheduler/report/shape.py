@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lowtide.scheduler.model.reason import Reason, ReasonCode
+from lowtide.scheduler.model.run_time import Told
 
 Json = dict[str, Any]
 
@@ -62,6 +63,8 @@ def job_json(row: Mapping[Any, Any], *, now: datetime, site: str | None, figures
         "depends_on": spec.get("depends_on", []),
         "data": spec.get("data", []),
         "duration_s": spec["duration_s"],
+        "duration_from": spec.get("told") or Told.DECLARED.value,
+        "time_limit_s": spec.get("time_limit_s"),
         "gpus": spec["resources"]["gpus"],
         "cpus": spec["resources"]["cpus"],
         "widths": {str(gpus): throughput for gpus, throughput in spec.get("widths", [])},

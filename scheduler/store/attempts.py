@@ -162,6 +162,16 @@ def running(
         )
 
 
+def cancel(connection: Connection, job_id: str, *, at: datetime, actor: str, reason: Reason) -> None:
+    """End a job for good; its live attempt is then asked to stop. Repeating it is no error (INV-05)."""
+    if jobs.state_of(connection, job_id) is JobState.CANCELLED:
+        return
+    jobs.move(connection, job_id, JobState.CANCELLED, at=at, actor=actor, reason=reason)
+    live = live_of(connection, job_id)
+    if live is not None:
+        ask_stop(connection, live["id"], intent="cancel", at=at, actor=actor, reason=reason)
+
+
 def ask_stop(
     connection: Connection,
     the_id: str,

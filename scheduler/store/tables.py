@@ -123,6 +123,7 @@ job = Table(
     Column("forced_why", Text),
     Column("spec", JSON, nullable=False),
     Column("spec_digest", String, nullable=False),
+    Column("fingerprint", String),
     Column("package", String),
     Column("idempotency_key", String, unique=True),
     Column("submitted_at", Moment, nullable=False),
@@ -158,6 +159,7 @@ job = Table(
     ),
     Index("job_submitted", "submitted_at"),
     Index("job_name", "name"),
+    Index("job_fingerprint", "fingerprint", "submitted_at"),
 )
 
 dependency = Table(

@@ -6,6 +6,7 @@ import pytest
 from lowtide.scheduler.api.jobspec import MAX_ARGV_BYTES, JobFile, read_job, read_job_json
 from lowtide.scheduler.model.errors import BadInput, Infeasible
 from lowtide.scheduler.model.job import JobSpec, Resources, Urgency, spec_from_json, spec_to_json
+from lowtide.scheduler.model.run_time import Told
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 COMMAND = {"entrypoint": ["python", "train.py"]}
@@ -69,7 +70,7 @@ def test_every_key_of_a_job_file_reaches_the_spec() -> None:
 
 
 def test_what_a_job_file_leaves_out_has_the_defaults_of_the_spec() -> None:
-    assert read_job(COMMAND).spec(NOW) == JobSpec(name="job", argv=("python", "train.py"))
+    assert read_job(COMMAND).spec(NOW) == JobSpec(name="job", argv=("python", "train.py"), told=Told.QUEUE)
 
 
 def test_a_spec_from_a_full_job_file_survives_the_store() -> None:
