@@ -40,6 +40,8 @@ def a_job(job_id: str = "brain-mri-3f2a", **changes: Any) -> Json:
         "depends_on": [],
         "data": [],
         "duration_s": 10_800.0,
+        "duration_from": "declared",
+        "time_limit_s": None,
         "gpus": 2,
         "cpus": 4,
         "widths": {},

@@ -217,12 +217,24 @@ def _plan_facts(plan: Json, job: Json | None) -> list[tuple[str, str]]:
         ("latest start", local(plan["latest_start_at"]) if plan["latest_start_at"] and waits else ""),
         ("next review", local(plan["next_review_at"]) if plan["next_review_at"] and not ended else ""),
         ("saving", saving),
+        ("run time", _run_time(job) if job else ""),
         ("widths", f"{', '.join(job['widths'])} GPUs" if job and job.get("widths") else ""),
         ("data", ", ".join(job.get("data") or []) if job else ""),
         ("depends on", ", ".join(job.get("depends_on") or []) if job else ""),
         ("site", str(job["site"]) if job and job["site"] else ""),
         ("attempts", _attempts(job) if job and job["attempts"] else ""),
     ]
+
+
+TOLD_BY = {"history": "as earlier runs had", "limit": "its limit", "queue": "as its queue expects"}
+
+
+def _run_time(job: Json) -> str:
+    """What the job is expected to take, where it did not say, and when it would be ended."""
+    told, limit_s = TOLD_BY.get(job.get("duration_from", ""), ""), job.get("time_limit_s")
+    expected = f"about {span(job['duration_s'])}, {told}" if told else ""
+    ended = f"ended after {span(limit_s)}" if limit_s else ""
+    return "; ".join(part for part in (expected, ended) if part)
 
 
 def _attempts(job: Json) -> str:

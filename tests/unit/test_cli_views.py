@@ -401,3 +401,17 @@ def test_how_wide_and_how_hard_a_job_would_run_is_told_where_its_placements_diff
     text = plan_view.candidates_text(plan | {"candidates": [{**first, "segments": stretches}, *others]})
     assert "4 GPUs at 60% power, then" in " ".join(text.split())
     assert "GPU" not in plan_view.candidates_text(plan)
+
+
+@pytest.mark.parametrize(
+    ("told", "limit_s", "shown"),
+    [
+        ("history", None, "run time about 3h, as earlier runs had"),
+        ("queue", 14_400.0, "run time about 3h, as its queue expects; ended after 4h"),
+        ("declared", 14_400.0, "run time ended after 4h"),
+    ],
+)
+def test_explain_tells_where_a_run_time_comes_from(told: str, limit_s: float | None, shown: str) -> None:
+    job = a_job() | {"duration_from": told, "time_limit_s": limit_s}
+    assert shown in " ".join(plan_view.explain_text(a_plan(job)).split())
+    assert "run time" not in plan_view.explain_text(a_plan(a_job() | {"duration_from": "declared"}))
