@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from lowtide.scheduler.cli.table import Cell, Column, table
-from lowtide.scheduler.cli.words import NONE, grams
+from lowtide.scheduler.cli.words import NONE, grams, money
 from lowtide.scheduler.model.job import JobId, Resources, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import JobView
@@ -97,6 +97,10 @@ def replay_text(found: Json) -> str:
     heads = [Column("SCHEDULE"), *(Column(name, is_number=True) for name in numbers)]
     reference = next(one["emissions_g"] for one in found["columns"] if one["name"] == IN_FORCE)
     rows = [[Cell(text) for text in _row(one, reference)] for one in found["columns"]]
+    if any(one["cost"] is not None for one in found["columns"]):
+        heads.append(Column("COST", is_number=True))
+        costs = [Cell(money(one["cost"], one["currency"])) for one in found["columns"]]
+        rows = [[*row, paid] for row, paid in zip(rows, costs, strict=True)]
     told = (
         f"{found['compared']} of {found['jobs']} jobs, {found['start'][:16]} to {found['end'][:16]} UTC, at"
         f" planned power. {FORESIGHT[found['forecast']]}"

@@ -6,13 +6,14 @@ counted alike, planned power times measured intensity times PUE, so that only th
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
 
+from lowtide.scheduler.ledger.cost import cost, total
 from lowtide.scheduler.ledger.emissions import bridged, grams, price
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import JobId
@@ -182,22 +183,30 @@ def side_by_side(
         "compared": len(same),
         "forecast": outlook.word,
         "issued_zones": list(outlook.issued),
-        "columns": [_column(name, same, outcomes, emitted[name]) for name, outcomes in columns.items()],
+        "columns": [_column(name, same, outcomes, emitted[name], sites) for name, outcomes in columns.items()],
     }
 
 
 def _column(
-    name: str, jobs: Sequence[PastJob], outcomes: Mapping[JobId, Outcome], emitted: Mapping[JobId, float]
+    name: str,
+    jobs: Sequence[PastJob],
+    outcomes: Mapping[JobId, Outcome],
+    emitted: Mapping[JobId, float],
+    sites: Mapping[str, Site],
 ) -> dict[str, object]:
     waits_h = [_wait_h(job, outcomes[job.view.job_id]) for job in jobs]
     ended = [outcomes[job.view.job_id] for job in jobs]
     energy_j = math.fsum(
         job.view.power_w * _length_s(outcome.stretches) for job, outcome in zip(jobs, ended, strict=True)
     )
+    bills = [bill for job, one in zip(jobs, ended, strict=True) for bill in _bills(job.view.power_w, one, sites)]
+    cost_of_all, currency = total(bills)
     return {
         "name": name,
         "emissions_g": math.fsum(emitted[job.view.job_id] for job in jobs),
         "energy_kwh": kwh_from_j(energy_j),
+        "cost": cost_of_all,
+        "currency": currency,
         "mean_wait_h": float(np.mean(waits_h)) if waits_h else None,
         "p95_wait_h": float(np.quantile(waits_h, 0.95)) if waits_h else None,
         "max_wait_h": max(waits_h, default=None),
@@ -222,7 +231,23 @@ def _stretch_g(power_w: float, stretch: Stretch, past: Past, sites: Mapping[str,
     found = price(past.intensity.get(site.zone), begin, end) if site is not None else None
     if site is None or found is None:
         return math.nan
-    return grams(round(power_w * (end - begin).total_seconds() * MJ_PER_J), found.g_per_kwh, site.pue)
+    return grams(_energy_mj(power_w, begin, end), found.g_per_kwh, site.pue)
+
+
+def _bills(power_w: float, outcome: Outcome, sites: Mapping[str, Site]) -> Iterator[dict[str, object]]:
+    """What each stretch cost by the tariff that its site has now; nothing known where it has none."""
+    for name, begin, end in outcome.stretches:
+        site = sites.get(name)
+        tariff = None if site is None else site.tariff
+        if site is None or tariff is None:
+            yield {"cost": None, "currency": None}
+        elif end > begin:
+            paid = cost(tariff, begin, end, _energy_mj(power_w, begin, end), site.pue)
+            yield {"cost": paid, "currency": tariff.currency}
+
+
+def _energy_mj(power_w: float, begin: datetime, end: datetime) -> int:
+    return round(power_w * (end - begin).total_seconds() * MJ_PER_J)
 
 
 def _length_s(stretches: Iterable[Stretch]) -> float:

@@ -151,3 +151,16 @@ def test_costs_are_added_up_within_one_currency_and_only_if_all_are_known() -> N
     assert a_receipt([a_row(**euros), a_row(**pounds)])["cost"] is None
     assert a_receipt([a_row(**euros), a_row(cost=None, currency=None)])["cost"] is None
     assert a_receipt([])["cost"] is None
+
+
+def test_a_report_adds_up_what_was_paid_currency_by_currency_and_says_how_many_it_covers() -> None:
+    paid = [a_receipt([a_row(cost=0.5, currency=currency)]) for currency in ("EUR", "GBP", "EUR")]
+    told = receipts.report([*paid, a_receipt([a_row()])], now=NOON)
+    assert told["costs"] == [
+        {"currency": "EUR", "cost": pytest.approx(1.0), "jobs": 2},
+        {"currency": "GBP", "cost": pytest.approx(0.5), "jobs": 1},
+    ]
+    assert "The cost covers 3 of 4 jobs: the others have no tariff, or are not priced yet." in told["notes"]
+    without = receipts.report([a_receipt([a_row()])], now=NOON)
+    assert without["costs"] == []
+    assert not any("cost" in note for note in without["notes"])

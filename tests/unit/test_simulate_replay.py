@@ -159,3 +159,29 @@ def test_where_only_some_zones_have_forecasts_the_others_are_named_as_known() ->
     found: dict[str, Any] = replay(plain, "queues: {}", "trial")
     assert found["forecast"] == "mixed"
     assert "as they were issued in GB; of the other zones" in replay_text(found)
+
+
+NIGHT_RATE = {"begin_min": 0, "end_min": 360, "days": list(range(7)), "per_kwh": 0.1}
+DAY_RATE = {"begin_min": 360, "end_min": 1440, "days": list(range(7)), "per_kwh": 0.4}
+TARIFF = {"currency": "EUR", "timezone": "UTC", "rates": [NIGHT_RATE, DAY_RATE]}
+
+
+def test_each_schedule_tells_what_it_would_have_cost_by_the_tariff_pue_included() -> None:
+    plain = told()
+    plain["sites"][0]["tariff"] = TARIFF
+    found: dict[str, Any] = replay(plain, "queues: {research: {policy: lowest_window}}", "trial")
+    assert column(found, "what happened")["cost"] == pytest.approx(0.3 * 0.1 * 1.5)
+    assert column(found, "trial")["cost"] == pytest.approx(0.3 * 0.4 * 1.5)
+    assert {one["currency"] for one in found["columns"]} == {"EUR"}
+    rows = replay_text(found).splitlines()
+    assert rows[0].endswith("COST")
+    assert rows[1].endswith("0.045 EUR")
+
+
+def test_without_a_tariff_everywhere_no_cost_is_told() -> None:
+    plain = told(a_past_job(), a_past_job("mri-2", allowed_sites=["hall"]))
+    plain["sites"][0]["tariff"] = TARIFF
+    plain["sites"].append({"name": "hall", "zone": "GB", "gpus": 2, "cpus": 8})
+    found: dict[str, Any] = replay(plain, "queues: {}", "trial")
+    assert [one["cost"] for one in found["columns"]] == [pytest.approx(2 * 0.3 * 0.1 * 1.5), None, None]
+    assert "COST" not in replay_text(replay(told(), "queues: {}", "trial"))
