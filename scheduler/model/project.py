@@ -73,6 +73,15 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Project:
+    """A project as it is declared; one that is not has no budget and a share of 1."""
+
+    name: str
+    budgets: tuple[Budget, ...] = ()
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Spending:
     """What the ledger has of a budget's period [start, end): ``used`` in the measure's unit."""
 
