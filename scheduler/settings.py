@@ -335,7 +335,7 @@ def _read(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
         message = f"the settings file {path} cannot be read: {error.strerror}."
-        raise BadInput(message, fix="Give an existing file with --config.") from error
+        raise BadInput(message, fix="Give an existing file.") from error
     except yaml.YAMLError as error:
         message = f"the settings file {path} is not YAML: {error}."
         raise BadInput(message, fix="Mend the file.") from error

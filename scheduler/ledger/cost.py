@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from lowtide.scheduler.model.tariff import Tariff, mean_per_kwh
+from lowtide.scheduler.model.tariff import AnyTariff, mean_per_kwh
 from lowtide.scheduler.model.units import kwh_from_j
 
 
-def cost(tariff: Tariff, start: datetime, end: datetime, energy_mj: int, pue: float) -> float:
+def cost(tariff: AnyTariff, start: datetime, end: datetime, energy_mj: int, pue: float) -> float:
     """Money for millijoules of IT energy over [start, end), in the tariff's currency."""
     return kwh_from_j(energy_mj / 1000.0) * mean_per_kwh(tariff, start, end) * pue
 
