@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, RowMapping
@@ -10,10 +11,12 @@ from lowtide.scheduler.decide.budget import Purse, purses
 from lowtide.scheduler.decide.market import market
 from lowtide.scheduler.model.plan import Snapshot
 from lowtide.scheduler.model.project import Project, ProjectView
-from lowtide.scheduler.model.spending import view_of
+from lowtide.scheduler.model.spending import reach, used_to_json, view_of
 from lowtide.scheduler.report.shape import Json, stamp
 from lowtide.scheduler.settings import Settings
 from lowtide.scheduler.store.spent import Spent, gpu_days
+
+HOUR = timedelta(hours=1)
 
 
 class Projects:
@@ -54,6 +57,17 @@ class Projects:
             used = self._spent.used(running)
             declared = (self._declared.get(name, Project(name)) for name in names)
             return {project.name: view_of(project, used, now, self._half_life) for project in declared}
+
+    def past(self, connection: Connection, start: datetime, end: datetime) -> Json:
+        """For a replay: projects as they are declared, and by day what each used, as far back as it counts at a start.
+
+        The replay begins in [start, end); what attempts that still run have used is not in it.
+        """
+        with self._catching_up:
+            self._spent.catch_up(connection)
+            used = used_to_json(self._spent.used(), reach(start, self._half_life), end.date())
+        declared = [asdict(one) for one in self._declared.values()]
+        return {"declared": declared, "half_life_h": self._half_life / HOUR, "used": used}
 
 
 def statement(snapshot: Snapshot) -> list[Json]:

@@ -6,9 +6,10 @@ a backtest from what its jobs did.
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from lowtide.scheduler.model.project import Budget, Measure, Period, Project, ProjectView, Spending
 from lowtide.scheduler.model.units import S_PER_H
@@ -53,10 +54,35 @@ class Used:
         """Grams of the days in [start, end), which begin and end at midnight UTC."""
         return summed(self.emissions_ug, project, start, end)
 
+    def before(self, first: date) -> "Used":
+        """What was used on the days before one."""
+        kept = ({k: v for k, v in days.items() if k[1] < first} for days in (self.emissions_ug, self.gpu_us))
+        return Used(*map(Counter, kept))
+
     def gpu_h(self, project: str, start: datetime, end: datetime) -> float:
         """GPU-hours of the same days."""
         seconds = summed(self.gpu_us, project, start, end) + summed(self.running_us, project, start, end)
         return seconds / S_PER_H
+
+
+def used_to_json(used: Used, since: date, until: date) -> list[list[Any]]:
+    """What ended work used on the days in [since, until): project, day, micrograms and GPU microseconds."""
+    keys = sorted({key for key in (*used.emissions_ug, *used.gpu_us) if since <= key[1] < until})
+    return [[name, day.isoformat(), used.emissions_ug[name, day], used.gpu_us[name, day]] for name, day in keys]
+
+
+def used_from_json(rows: Iterable[Sequence[Any]]) -> Used:
+    """The same after a journey as JSON."""
+    used = Used()
+    for name, day, emitted_ug, gpu_us in rows:
+        key = name, date.fromisoformat(day)
+        used.emissions_ug[key], used.gpu_us[key] = emitted_ug, gpu_us
+    return used
+
+
+def reach(start: datetime, half_life: timedelta) -> date:
+    """The first day that counts for a budget or a share at ``start``."""
+    return min(Period.YEAR.around(start)[0], start - (HALF_LIVES + 1) * half_life).date()
 
 
 def view_of(project: Project, used: Used, now: datetime, half_life: timedelta) -> ProjectView:

@@ -3,6 +3,7 @@
 It is known at once, where a daemon's ledger is settled within hours; the past that a replay begins with comes with it.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -31,7 +32,8 @@ class Projects:
         """Count what a job has run since it was last counted."""
         for first, last in spans_by_day(begin, end):
             grams = self._emitted(str(view.site), first, last, view.power_w)
-            self._used.emissions_ug[view.project, first.date()] += round(grams * MICRO)
+            if not math.isnan(grams):  # what cannot be priced is in no ledger either
+                self._used.emissions_ug[view.project, first.date()] += round(grams * MICRO)
         for day, lasted_us in by_day(begin, end) if view.resources.gpus else ():
             self._used.gpu_us[view.project, day] += view.resources.gpus * lasted_us
 

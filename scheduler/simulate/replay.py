@@ -18,10 +18,14 @@ from lowtide.scheduler.ledger.emissions import bridged, grams, price
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.plan import GridForecast, JobView
+from lowtide.scheduler.model.project import Project
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.site import Queue, Site
+from lowtide.scheduler.model.spending import Used
 from lowtide.scheduler.model.units import S_PER_H, kwh_from_j
 from lowtide.scheduler.simulate.foretold import Foreseen, Issued
+from lowtide.scheduler.simulate.installation import Booked
+from lowtide.scheduler.simulate.projects import Projects
 from lowtide.scheduler.simulate.world import World
 
 Stretch = tuple[str, datetime, datetime]
@@ -58,7 +62,8 @@ class PastJob:
 class Past:
     """What a replay needs: jobs submitted in [start, end), sites, and by zone measured intensity and issued forecasts.
 
-    Zones without a forecast that was known at the start are foreseen perfectly.
+    ``used`` is what projects used before, by day. Zones without a forecast that was known at the start are foreseen
+    perfectly.
     """
 
     jobs: tuple[PastJob, ...]
@@ -68,6 +73,10 @@ class Past:
     end: datetime
     slot_s: float
     issues: Mapping[str, Sequence[Series]] = field(default_factory=dict)
+    projects: tuple[Project, ...] = ()
+    half_life: timedelta = timedelta(hours=168)
+    used: Used = field(default_factory=Used)
+    reservations: tuple[Booked, ...] = ()
 
 
 def usable(past: Past) -> Past:
@@ -84,7 +93,7 @@ def usable(past: Past) -> Past:
     if not whole or not jobs:
         told = f"{len(past.jobs)} jobs have ended, {len(jobs)} of them while the grid's intensity is on record"
         raise BadInput(f"there is nothing to play: {told}.", fix="Ask for more days, or wait until jobs have ended.")
-    return replace(past, jobs=jobs, intensity=whole, start=start, end=end)
+    return replace(past, jobs=jobs, intensity=whole, start=start, end=end, used=past.used.before(start.date()))
 
 
 def _unbroken(series: Series) -> Series:
@@ -147,12 +156,33 @@ def replayed(past: Past, queues: Mapping[str, Queue], outlook: Told | None = Non
     views = [_submitted(job, known[job.view.queue]) for job in past.jobs]
     run_s = {job.view.job_id: job.run_s for job in past.jobs}
     outlook = outlook or Told(past)
-    world = World(views, past.sites, known, outlook, past.slot_s, until=past.end, run_s=run_s)
+    world = World(
+        views,
+        past.sites,
+        known,
+        outlook,
+        past.slot_s,
+        until=past.end,
+        run_s=run_s,
+        projects=_projects(past, known),
+        reservations=past.reservations,
+    )
     try:
         courses = world.run()
     except RuntimeError as error:  # a policy of somebody else's
         raise BadInput(f"{str(error).splitlines()[0]}.", fix="Mend the policy, or choose another.") from error
     return {i: Outcome(tuple(c.stretches), c.finished_at, c.suspensions) for i, c in courses.items()}
+
+
+def _projects(past: Past, queues: Mapping[str, Queue]) -> Projects:
+    """The accounts of one replay: what it does itself comes on top of what was used before."""
+    sites = {site.name: site for site in past.sites}
+
+    def emitted(name: str, begin: datetime, end: datetime, power_w: float) -> float:
+        return _stretch_g(power_w, (name, begin, end), past, sites)
+
+    is_shared = any(queue.fair_share_weight for queue in queues.values())
+    return Projects(past.projects, past.half_life, emitted, is_shared=is_shared, had=past.used)
 
 
 def _submitted(job: PastJob, queue: Queue) -> JobView:
