@@ -156,7 +156,7 @@ def asks(command: Callable[[Asked], None]) -> Command:
         command(Asked(**flags))
 
     parameters = [_parameter(field) for field in fields(Asked)]
-    called.__name__, called.__doc__ = command.__name__, command.__doc__
+    called.__name__, called.__module__, called.__doc__ = command.__name__, command.__module__, command.__doc__
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # the documented way to set it
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return called
