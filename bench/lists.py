@@ -29,7 +29,7 @@ def works_of(play: Play) -> list[Work]:
             job.submit_s,
             job.duration_s,
             job.gpus,
-            job.submit_s + play.patience.of(job) + job.duration_s if job.deadline_s is None else job.deadline_s,
+            job.submit_s + play.patience_s(job) + job.duration_s if job.deadline_s is None else job.deadline_s,
             (play.power_w if job.power_w is None else job.power_w) * max(job.gpus, 1),
         )
         for job in play.jobs

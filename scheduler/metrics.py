@@ -331,4 +331,16 @@ def _ledger(totals: Totals) -> Iterator[Metric]:
         baseline.add_metric([*labels, "run_immediately"], emissions_ug / MICRO)
     for labels, emissions_ug in sorted(totals.compared_ug.items()):
         compared.add_metric(labels, emissions_ug / MICRO)
-    yield from (energy, emitted, baseline, compared)
+    yield from (energy, emitted, baseline, compared, _costs(totals))
+
+
+def _costs(totals: Totals) -> Metric:
+    """In as many currencies as the sites' tariffs have: a sum over them would mean nothing, so each is a label."""
+    family = CounterMetricFamily(
+        "lowtide_electricity_cost",
+        "What the energy of jobs cost by the tariffs of their sites, in units of the currency.",
+        labels=["project", "site", "currency"],
+    )
+    for labels, millionths in sorted(totals.cost_millionths.items()):
+        family.add_metric(labels, millionths / MICRO)
+    return family

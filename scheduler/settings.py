@@ -14,7 +14,7 @@ from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, 
 from lowtide.scheduler.model.data import USUAL_GBIT_PER_S, USUAL_KWH_PER_GB
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import Urgency, check_id
-from lowtide.scheduler.model.project import Period
+from lowtide.scheduler.model.project import Budget, Measure, Period, Project
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.site_settings import PoolSettings, ShareSettings, check_pools, check_steps
 from lowtide.scheduler.tariff_settings import TariffSettings
@@ -179,6 +179,11 @@ class BudgetSettings(_Strict):
             raise ValueError(message)
         return self
 
+    def budgets(self) -> tuple[Budget, ...]:
+        """As the core sees it, one for each limit."""
+        limits = ((Measure.CARBON, self.carbon_g), (Measure.GPU, self.gpu_h))
+        return tuple(Budget(self.period, measure, limit, self.near) for measure, limit in limits if limit is not None)
+
 
 class ProjectSettings(_Strict):
     """One project; jobs name theirs, and one that is not listed has no budget and a share of 1."""
@@ -196,6 +201,10 @@ class ProjectSettings(_Strict):
             message = f"project {self.name} has two budgets for a {doubled[0]}; put both limits in one"
             raise ValueError(message)
         return self
+
+    def project(self) -> Project:
+        """The project as the core sees it."""
+        return Project(self.name, tuple(one for budget in self.budgets for one in budget.budgets()), self.share)
 
 
 REGION = re.compile(r"[a-z0-9][a-z0-9_-]*:[a-z0-9][a-z0-9_.-]*", re.ASCII)
@@ -329,7 +338,7 @@ def _read(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
         message = f"the settings file {path} cannot be read: {error.strerror}."
-        raise BadInput(message, fix="Give an existing file with --config.") from error
+        raise BadInput(message, fix="Give an existing file.") from error
     except yaml.YAMLError as error:
         message = f"the settings file {path} is not YAML: {error}."
         raise BadInput(message, fix="Mend the file.") from error

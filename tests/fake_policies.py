@@ -27,6 +27,7 @@ def a_past_job(job_id: str = "mri-1", **changes: Any) -> Json:
     """An hour on one GPU that ran as soon as it was submitted, at one in the morning."""
     first, last = "2026-03-01T01:00:00+00:00", "2026-03-01T02:00:00+00:00"
     job: Json = {"id": job_id, "queue": "research", "urgency": None, "submitted_at": first, "begin_at": None}
+    job |= {"project": "default"}
     job |= {"depends_on": []}
     job |= {"deadline_at": None, "patience_s": None, "duration_s": 3600.0, "run_s": 3600.0, "gpus": 1, "cpus": 1}
     job |= {"gpu_model": None, "power_w": 300.0, "allowed_sites": ["lab"], "suspendable": False, "suspensions": 0}
@@ -118,6 +119,8 @@ class FakePolicies:
             "jobs": [a_past_job()],
             "intensity": {"GB": a_past_day().to_json()},
             "issues": {"GB": {"like": None, "rows": []}},
+            "projects": {"declared": [], "half_life_h": 168.0, "used": []},
+            "reservations": [],
         }
 
     async def _put(self, text: str, actor: str, why: str | None, copy_of: int | None) -> Json:

@@ -171,6 +171,8 @@ def a_receipt(job: Json) -> Json:
         "baseline_code": "settled",
         "avoided_g": job["avoided_g"],
         "avoided_fraction": 0.571,
+        "cost": None,
+        "currency": None,
         "intensity_mean_g_per_kwh": 100.0,
         "baseline_intensity_g_per_kwh": 233.3,
         "intensity": [
@@ -440,6 +442,7 @@ class FakeService(FakePolicies, FakeReservations):
             "baseline_emissions_g": total("baseline_emissions_g"),
             "avoided_g": total("avoided_g"),
             "avoided_fraction": 0.571 if receipts else None,
+            "costs": [],
             "jobs_priced": len(receipts),
             "jobs_compared": len(receipts),
             "notes": [],

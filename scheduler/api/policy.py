@@ -74,7 +74,10 @@ class ShadowTold(BaseModel):
 
 
 class PastTold(BaseModel):
-    """Jobs that succeeded, newest first, sites, queues, and by zone measured intensity and forecasts as issued."""
+    """Jobs that succeeded, newest first, sites, queues, and by zone measured intensity and forecasts as issued.
+
+    ``projects`` are as they are declared, with what each used by day: micrograms and GPU microseconds.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -86,6 +89,8 @@ class PastTold(BaseModel):
     jobs: list[dict[str, Any]]
     intensity: dict[str, dict[str, Any]]
     issues: dict[str, dict[str, Any]]
+    projects: dict[str, Any]
+    reservations: list[dict[str, Any]]
 
 
 class RollBack(BaseModel):

@@ -221,6 +221,14 @@ class Receipt(_Shape):
     attribution: list[str]
 
 
+class CostSum(_Shape):
+    """What the electricity of ``jobs`` jobs cost together, in one currency."""
+
+    currency: str
+    cost: float
+    jobs: int
+
+
 class Report(_Shape):
     """Receipts and their sum."""
 
@@ -230,6 +238,7 @@ class Report(_Shape):
     baseline_emissions_g: float | None
     avoided_g: float | None
     avoided_fraction: float | None
+    costs: list[CostSum] = []
     jobs_priced: int
     jobs_compared: int
     notes: list[str]

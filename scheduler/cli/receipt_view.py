@@ -153,9 +153,13 @@ def report_text(report: Json) -> str:
         Column("AVOIDED", is_number=True),
         Column("ACCURACY", is_number=True, drop=2),
     ]
-    rows = [_report_row(receipt, zone) for receipt in report["jobs"]]
+    rows = [*(_report_row(receipt, zone) for receipt in report["jobs"]), _total_row(report)]
+    if report["costs"]:
+        columns.append(Column("COST", is_number=True, drop=1))
+        costs = [*(money(receipt["cost"], receipt["currency"]) for receipt in report["jobs"]), _costs(report)]
+        rows = [[*row, Cell(cost)] for row, cost in zip(rows, costs, strict=True)]
     notes = [*report["notes"], *(f"Grid data: {thanks}." for thanks in report["attribution"])]
-    return "\n".join([table(columns, [*rows, _total_row(report)]), *[flow(f"- {note}", hang=2) for note in notes]])
+    return "\n".join([table(columns, rows), *[flow(f"- {note}", hang=2) for note in notes]])
 
 
 def _report_row(receipt: Json, zone: str) -> list[Cell]:
@@ -172,6 +176,10 @@ def _report_row(receipt: Json, zone: str) -> list[Cell]:
 
 def _total_row(report: Json) -> list[Cell]:
     return [Cell("total", "bold"), Cell(""), Cell(""), Cell(""), *_sums(report), Cell("")]
+
+
+def _costs(report: Json) -> str:
+    return " + ".join(money(one["cost"], one["currency"]) for one in report["costs"])
 
 
 def _sums(figures: Json) -> list[Cell]:
@@ -196,7 +204,8 @@ def _ran_s(attempts: Sequence[Json]) -> float | None:
 
 def flat(report: Json) -> list[Json]:
     """The receipts for CSV: one row for each job."""
-    keys = ("energy_kwh", "emissions_g", "baseline_emissions_g", "avoided_g", "avoided_fraction", "pue", "accuracy")
+    figures = ("energy_kwh", "emissions_g", "baseline_emissions_g", "avoided_g", "avoided_fraction", "pue", "accuracy")
+    keys = (*figures, "cost", "currency")
     return [
         {"id": r["job"]["id"], "name": r["job"]["name"], "state": r["job"]["state"]} | {k: r[k] for k in keys}
         for r in report["jobs"]

@@ -1,19 +1,23 @@
 """The past of an installation as the daemon tells it, and the table of a replay."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from lowtide.scheduler.cli.table import Cell, Column, table
-from lowtide.scheduler.cli.words import NONE, grams
+from lowtide.scheduler.cli.words import NONE, grams, money
 from lowtide.scheduler.model.job import JobId, Resources, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import JobView
+from lowtide.scheduler.model.project import project_from_json
+from lowtide.scheduler.model.reservation import Reservation
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.site import site_from_json
+from lowtide.scheduler.model.spending import used_from_json
 from lowtide.scheduler.policy_set import over, parsed
 from lowtide.scheduler.report.issues import issues_of
 from lowtide.scheduler.settings import QueueSettings
+from lowtide.scheduler.simulate.installation import Booked
 from lowtide.scheduler.simulate.replay import Outcome, Past, PastJob, Told, replayed, side_by_side, usable
 
 Json = dict[str, Any]
@@ -53,6 +57,7 @@ def replay(found: Json, text: str, name: str) -> Json:
 
 
 def _past(found: Json) -> Past:
+    projects = found["projects"]
     return Past(
         jobs=tuple(_job(one) for one in reversed(found["jobs"])),
         sites=tuple(site_from_json(one) for one in found["sites"]),
@@ -61,7 +66,20 @@ def _past(found: Json) -> Past:
         end=_moment(found["end"]),
         slot_s=found["slot_s"],
         issues={zone: issues_of(plain) for zone, plain in found["issues"].items()},
+        projects=tuple(project_from_json(one) for one in projects["declared"]),
+        half_life=timedelta(hours=projects["half_life_h"]),
+        used=used_from_json(projects["used"]),
+        reservations=tuple(_booked(one) for one in found["reservations"]),
     )
+
+
+def _booked(one: Json) -> Booked:
+    made, start, end, ended = (
+        None if one[name] is None else _moment(one[name]) for name in ("at", "start_at", "end_at", "ended_at")
+    )
+    assert made is not None and start is not None  # noqa: S101, PT018 - both always are
+    amounts = (one[name] for name in ("gpus", "cpus", "project", "queue"))
+    return Booked(Reservation(one["number"], one["site"], one["pool"], start, end, *amounts), made, ended)
 
 
 def _job(one: Json) -> PastJob:
@@ -69,6 +87,7 @@ def _job(one: Json) -> PastJob:
     view = JobView(
         job_id=JobId(one["id"]),
         queue=one["queue"],
+        project=one["project"],
         urgency=Urgency(one["urgency"] or Urgency.NORMAL),
         state=JobState.QUEUED,
         submitted_at=_moment(one["submitted_at"]),
@@ -97,6 +116,10 @@ def replay_text(found: Json) -> str:
     heads = [Column("SCHEDULE"), *(Column(name, is_number=True) for name in numbers)]
     reference = next(one["emissions_g"] for one in found["columns"] if one["name"] == IN_FORCE)
     rows = [[Cell(text) for text in _row(one, reference)] for one in found["columns"]]
+    if any(one["cost"] is not None for one in found["columns"]):
+        heads.append(Column("COST", is_number=True))
+        costs = [Cell(money(one["cost"], one["currency"])) for one in found["columns"]]
+        rows = [[*row, paid] for row, paid in zip(rows, costs, strict=True)]
     told = (
         f"{found['compared']} of {found['jobs']} jobs, {found['start'][:16]} to {found['end'][:16]} UTC, at"
         f" planned power. {FORESIGHT[found['forecast']]}"

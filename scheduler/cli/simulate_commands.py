@@ -1,159 +1,48 @@
 """The command that plays a trace of jobs through policies on virtual time; it needs no daemon."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from lowtide.scheduler.cli import quick
 from lowtide.scheduler.cli import simulate_options as options
 from lowtide.scheduler.cli.output import check_format, show
-from lowtide.scheduler.cli.root import Output, app
-from lowtide.scheduler.model.data import USUAL_GBIT_PER_S, USUAL_KWH_PER_GB
+from lowtide.scheduler.cli.root import app
+from lowtide.scheduler.cli.simulate_flags import Asked, asks
 
 if TYPE_CHECKING:
     from lowtide.scheduler.simulate.play import Play
     from lowtide.scheduler.simulate.result import Result
 
 Json = dict[str, Any]
-T = TypeVar("T")
 NONE = "-"
 
 
 @app.command(cls=quick.Command, rich_help_panel="Grid and accounts")
-def simulate(
-    jobs: Annotated[Path, typer.Option("--jobs", metavar="CSV", help="Jobs: submit_s,duration_s,gpus and more.")],
-    intensity: Annotated[
-        list[Path], typer.Option("--intensity", metavar="CSV", help="start_utc,g_per_kwh[,zone]; repeat it to compare.")
-    ],
-    policy: Annotated[list[str], typer.Option("--policy", metavar="NAME", help="A policy; repeat it to compare.")],
-    forecast: Annotated[
-        Path | None,
-        typer.Option("--forecast", metavar="CSV", help="issued_utc,start_utc,g_per_kwh; without, perfect foresight."),
-    ] = None,
-    as_issued: Annotated[  # noqa: FBT002 - a flag of the command line
-        bool, typer.Option("--as-issued", help="Believe --forecast as it is: no correction, no guard.")
-    ] = False,
-    param: Annotated[
-        list[str] | None,
-        typer.Option("--param", metavar="[POLICY.]NAME=VALUE[,VALUE]", help="A parameter, and what to try for it."),
-    ] = None,
-    start: Annotated[str | None, typer.Option("--start", metavar="ISO", help="Default: the first intensity.")] = None,
-    hours: Annotated[float | None, typer.Option("--hours", metavar="N", help="Default: all of the intensity.")] = None,
-    gpus: Annotated[
-        list[str] | None, typer.Option("--gpus", metavar="N[,N]", help="Of each zone; none, the default, is no limit.")
-    ] = None,
-    apart: Annotated[  # noqa: FBT002 - as above
-        bool, typer.Option("--each-zone", help="Play each zone of a file on its own, instead of all as sites of one.")
-    ] = False,
-    patience: Annotated[
-        str, typer.Option("--patience", metavar="LIST", help="By run time, split at a length.")
-    ] = "short=6h,long=24h,split=2h",
-    power_w: Annotated[float, typer.Option("--power-w", metavar="W", help="Of a GPU at work.")] = 300.0,
-    slot: Annotated[str, typer.Option("--slot", metavar="TIME", help="Length of a planning slot.")] = "15m",
-    switch_cost: Annotated[
-        str, typer.Option("--switch-cost", metavar="TIME", help="Run time lost to a suspension.")
-    ] = "0s",
-    interruptible: Annotated[  # noqa: FBT002 - a flag of the command line
-        bool, typer.Option("--interruptible/--not-interruptible", help="Unless the trace says.")
-    ] = True,
-    clairvoyant: Annotated[  # noqa: FBT002 - as above
-        bool, typer.Option("--clairvoyant", help="Show the scheduler all jobs in advance.")
-    ] = False,
-    estimate: Annotated[
-        str, typer.Option("--estimate", metavar="KIND", help="Run times told: exact, or class-mean by patience.")
-    ] = "exact",
-    bound: Annotated[  # noqa: FBT002 - as above
-        bool, typer.Option("--bound", help="Also the least that any schedule could emit.")
-    ] = False,
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", help="Play a sample of the jobs, drawn with replacement.")
-    ] = None,
-    transfer_kwh_per_gb: Annotated[
-        float, typer.Option("--transfer-kwh-per-gb", metavar="KWH", help="Electricity of moving data between zones.")
-    ] = USUAL_KWH_PER_GB,
-    transfer_gbit_per_s: Annotated[
-        float, typer.Option("--transfer-gbit-per-s", metavar="GBIT", help="How fast that is.")
-    ] = USUAL_GBIT_PER_S,
-    tariff: Annotated[
-        Path | None, typer.Option("--tariff", metavar="YAML", help="What electricity costs: currency, timezone, rates.")
-    ] = None,
-    money_g_per_unit: Annotated[
-        float, typer.Option("--money-g-per-unit", metavar="G", help="What a unit of its currency is worth, in gCO2e.")
-    ] = 0.0,
-    workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes that play at a time.")] = 1,
-    ray: Annotated[
-        str | None, typer.Option("--ray", metavar="URL", help="Play on a Ray cluster, by the URL of its dashboard.")
-    ] = None,
-    ray_python: Annotated[
-        str, typer.Option("--ray-python", metavar="PATH", help="Python of the cluster's nodes; it needs lowtide.")
-    ] = "python3",
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Also a page: intensity, GPUs at work, waiting times.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as -o json.")] = False,  # noqa: FBT002 - as above
-    output: Output = "table",
-) -> None:
+@asks
+def simulate(asked: Asked) -> None:
     """Play a trace of jobs through a policy, with perfect foresight or forecasts as issued, and say what it emits."""
-    check_format(output)
-    if html is not None:
-        options.check_page(html)
-    told: Json = {
-        "patience": options.patience_of(patience),
-        "power_w": options.positive("--power-w", power_w),
-        "slot_s": options.seconds("--slot", slot),
-        "switch_s": options.seconds("--switch-cost", switch_cost),
-        "is_interruptible": interruptible,
-        "is_bound_wanted": bound,
-        "estimate": options.estimate_of(estimate),
-        "is_clairvoyant": clairvoyant,
-        "seed": seed,
-        "transfer_kwh_per_gb": options.positive("--transfer-kwh-per-gb", transfer_kwh_per_gb),
-        "transfer_gbit_per_s": options.positive("--transfer-gbit-per-s", transfer_gbit_per_s),
-        "tariff": options.tariff_of(tariff),
-        "money_g_per_unit": options.worth("--money-g-per-unit", money_g_per_unit, has_tariff=tariff is not None),
-    }
-    bases = [replace(play, **told) for play in options.bases_of(jobs, intensity, start, hours, apart=apart)]
-    issues = options.issues_of(forecast, bases, is_raw=as_issued)
-    if issues is not None:
-        bases = [replace(play, issued=options.issued_of(play, issues, is_raw=as_issued)) for play in bases]
-    plays = _crossed(bases, options.caps_of(gpus or []), policy, param or [])
-    if ray is None:
-        results = _results(plays, options.positive("--workers", workers))
-    else:
-        results = _results_on_ray(plays, ray, ray_python)
-    if html is not None:
-        _write(html, plays, results)
+    check_format(asked.output)
+    if asked.html is not None:
+        options.check_page(asked.html)
+    workers, plays = options.positive("--workers", asked.workers), options.plays_of(asked)
+    results = _results(plays, workers) if asked.ray is None else _results_on_ray(plays, asked.ray, asked.ray_python)
+    if asked.html is not None:
+        _write(asked.html, plays, results)
     found = [result.report for result in results]
-    show("json" if as_json else output, found[0] if len(found) == 1 else found, human=lambda: _text(found, plays))
-
-
-def _crossed(bases: "list[Play]", caps: list[int | None], policies: list[str], params: list[str]) -> "list[Play]":
-    from lowtide.scheduler.cli.simulate_sweep import crossed  # noqa: PLC0415 - SciPy is slow to import
-
-    return crossed(bases, caps, policies, [options.axis_of(text) for text in params])
+    output = "json" if asked.as_json else asked.output
+    show(output, found[0] if len(found) == 1 else found, human=lambda: _text(found, plays))
 
 
 def _results(plays: "list[Play]", workers: int) -> "list[Result]":
-    from lowtide.scheduler.cli.simulate_sweep import played_here  # noqa: PLC0415 - as above
+    from lowtide.scheduler.cli.simulate_sweep import played_here  # noqa: PLC0415 - SciPy is slow to import
 
-    return played_here(_checked(plays), workers)
+    return played_here(plays, workers)
 
 
 def _results_on_ray(plays: "list[Play]", address: str, python: str) -> "list[Result]":
     from lowtide.scheduler.cli.simulate_ray import played_on_ray  # noqa: PLC0415 - as above
 
-    return played_on_ray(_checked(plays), address, python)
-
-
-def _checked(plays: "list[Play]") -> "list[Play]":
-    """Before the first is played: a mistake in the last must not cost the others."""
-    from lowtide.scheduler.simulate.play import check  # noqa: PLC0415 - as above
-
-    for play in plays:
-        check(play)
-    return plays
+    return played_on_ray(plays, address, python)
 
 
 def _write(path: Path, plays: "list[Play]", results: "list[Result]") -> None:
@@ -192,7 +81,8 @@ COLUMNS = (
     ("POLICY", "policy", "{}"),
     ("PARAMETERS", "params", "{}"),
     ("EMITTED", "emissions_g", "{:,.0f} g"),
-    ("COST", "cost", "{:,.2f}"),
+    ("COST", "cost", "{}"),
+    ("COST AT ONCE", "baseline_cost", "{}"),
     ("AT ONCE = 1", "ratio", "{:.4f}"),
     ("BOUND", "bound_ratio", "{:.4f}"),
     ("OVER BOUND", "over_bound_fraction", "{:+.2%}"),
@@ -237,7 +127,11 @@ def _has_no_bound(report: Json) -> bool:
 def _row(report: Json) -> Json:
     late = report["patience_misses"] + report["deadline_misses"] + report["failed"]
     told = {"zones": _zones(report), "gpus": _cap(report["gpus"]), "params": _params(report)}
-    return {**report, **told, "late": late}
+    return {**report, **told, **{key: _money(report, key) for key in ("cost", "baseline_cost")}, "late": late}
+
+
+def _money(report: Json, key: str) -> str | None:
+    return None if report[key] is None else f"{report[key]:,.2f} {report['currency']}"
 
 
 def _order(pair: tuple[int, Json], found: list[Json]) -> tuple[int, int, float]:
@@ -249,11 +143,18 @@ def _order(pair: tuple[int, Json], found: list[Json]) -> tuple[int, int, float]:
 
 
 def _head(plays: "list[Play]") -> str:
-    play, caps = plays[0], {play.gpus for play in plays}
-    limit = "several limits" if len(caps) > 1 else "no limit of GPUs" if play.gpus is None else f"{play.gpus} GPUs each"
-    zones = ", ".join(dict.fromkeys(zone for play in plays for zone in play.intensity))
-    head = f"{len(play.jobs)} jobs from {play.start:%Y-%m-%d %H:%M} UTC at {zones} ({limit}),"
+    play = plays[0]
+    head = f"{len(play.jobs)} jobs from {play.start:%Y-%m-%d %H:%M} UTC at {_where(plays)},"
     sight = "perfect foresight" if play.issued is None else "forecasts as issued"
     use = ", believed as they are" if play.issued is not None and play.issued.is_raw else ""
     known = "in advance" if play.is_clairvoyant else "when submitted"
     return f"{head}\n{sight}{use}, jobs known {known}"
+
+
+def _where(plays: "list[Play]") -> str:
+    play, caps = plays[0], {play.gpus for play in plays}
+    if play.installation is not None:
+        return ", ".join(f"{site.name} ({site.gpus} GPUs in {site.zone})" for site in play.sites)
+    limit = "several limits" if len(caps) > 1 else "no limit of GPUs" if play.gpus is None else f"{play.gpus} GPUs each"
+    zones = ", ".join(dict.fromkeys(zone for play in plays for zone in play.intensity))
+    return f"{zones} ({limit})"

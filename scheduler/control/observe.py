@@ -38,7 +38,7 @@ class Observer:
         self._specs: dict[str, JobSpec] = {}
         self.decide_by(settings.queues)
         self._inflow: Inflow | None = None
-        self._projects = Projects(settings)
+        self.projects = Projects(settings)
         self._transfers: dict[str, tuple[Transfer, ...]] = {}
         self._speeds = {site.name: site.transfer_gbit_per_s for site in settings.sites}
         self._keeping = {site.name for site in settings.sites if launch.checkpoint_dir("any", site, settings)}
@@ -73,7 +73,7 @@ class Observer:
             forecasts=forecasts,
             slot_s=self._settings.slot_s,
             inflow_gpus=self._inflow.gpus(now) if self._inflow is not None else 0.0,
-            projects=self._projects.views(connection, rows, live, now, is_shared=is_shared),
+            projects=self.projects.views(connection, rows, live, now, is_shared=is_shared),
             reservations=reservations.ahead(connection, now),
         )
         return shot, {row["id"]: row for row in rows}

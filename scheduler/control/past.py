@@ -12,7 +12,7 @@ from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import SiteView
 from lowtide.scheduler.report.issues import issues_json
 from lowtide.scheduler.report.shape import Json
-from lowtide.scheduler.store import attempts, issues, jobs
+from lowtide.scheduler.store import attempts, issues, jobs, reservations
 
 LEAST_S = 1.0
 """A job that ran took some time, whatever two looks at it say."""
@@ -29,7 +29,7 @@ class History(Lookup):
         self._past_of = parts
 
     async def past(self, days: float) -> Json:
-        """The last days: jobs that succeeded with where and when they ran, sites, queues, intensity, and forecasts.
+        """The last days: jobs that succeeded with where and when they ran, and all that they were decided by.
 
         Intensity reaches further back, as forecasts are judged by it.
         """
@@ -42,7 +42,10 @@ class History(Lookup):
             clipped = {zone: series.clip(start - issues.KEPT, end) for zone, series in found.items()}
             intensity = {zone: series.to_json() for zone, series in clipped.items() if series.points}
             issued = {zone: self._issued(connection, zone) for zone in intensity}
-            return {"jobs": self._ended(connection, start), "intensity": intensity, "issues": issued}
+            kept = [_kept(row) for row in reservations.listed(connection)]
+            projects = parts.observer.projects.past(connection, start, end)
+            known = {"intensity": intensity, "issues": issued, "projects": projects, "reservations": kept}
+            return {"jobs": self._ended(connection, start), **known}
 
         return {
             "start": _exact(start),
@@ -88,6 +91,7 @@ class History(Lookup):
         return {
             "id": row["id"],
             "queue": spec.queue,
+            "project": spec.project,
             "urgency": spec.urgency.value if spec.urgency is not None else None,
             "submitted_at": _exact(row["submitted_at"]),
             "begin_at": _exact(spec.begin_at),
@@ -106,6 +110,11 @@ class History(Lookup):
             "finished_at": _exact(row["finished_at"]),
             "stretches": [[site, _exact(begin), _exact(end)] for site, begin, end, _ in ran],
         }
+
+
+def _kept(row: RowMapping) -> Json:
+    times = {name: _exact(row[name]) for name in ("at", "start_at", "end_at", "ended_at")}
+    return {"number": row["id"], **{name: row[name] for name in ("site", "pool", *reservations.OF_WHAT)}, **times}
 
 
 def _exact(moment: datetime | None) -> str | None:

@@ -1,8 +1,10 @@
 """Projects: on whose account jobs run, what they may spend in a calendar period, and what they have spent."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 
 class Period(StrEnum):
@@ -70,6 +72,24 @@ class Budget:
         if taken >= self.limit:
             return Standing.SPENT
         return Standing.NEAR if taken >= self.near * self.limit else Standing.OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project as it is declared; one that is not has no budget and a share of 1."""
+
+    name: str
+    budgets: tuple[Budget, ...] = ()
+    share: float = 1.0
+
+
+def project_from_json(plain: Mapping[str, Any]) -> Project:
+    """The project of which ``asdict`` gave the values, after a journey as JSON."""
+    budgets = (
+        Budget(**{**one, "period": Period(one["period"]), "measure": Measure(one["measure"])})
+        for one in plain["budgets"]
+    )
+    return Project(plain["name"], tuple(budgets), plain["share"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lowtide.scheduler.model.job import Resources, Urgency
-from lowtide.scheduler.model.tariff import Rate, Tariff
+from lowtide.scheduler.model.tariff import AnyTariff, Rate, Tariff
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Site:
     pools: tuple[Pool, ...] = ()
     power_budget_w: float | None = None
     virtual_capacity: tuple[Share, ...] = ()
-    tariff: Tariff | None = None
+    tariff: AnyTariff | None = None
 
     def can_ever_run(self, need: Resources) -> bool:
         """Whether the empty site, or one of its pools where it has several, would fit the request."""

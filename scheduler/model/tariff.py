@@ -1,9 +1,9 @@
-"""What a site pays for its electricity by the time of day and week, on the clock of its contract."""
+"""What a site pays for its electricity: by the time of day and week on a contract's clock, or as a market had it."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -54,6 +54,28 @@ class Tariff:
     rates: tuple[Rate, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SpotPrices:
+    """What a kWh costs step by step from ``start`` on; before the first step and after the last, these go on."""
+
+    currency: str
+    start: datetime
+    step_s: float
+    per_kwh: tuple[float, ...]
+
+    def covers(self, start: datetime, end: datetime) -> bool:
+        """Whether [start, end) has prices of its own."""
+        return self.start <= start and end <= self.end
+
+    @property
+    def end(self) -> datetime:
+        """Where the last step ends."""
+        return self.start + timedelta(seconds=self.step_s * len(self.per_kwh))
+
+
+AnyTariff = Tariff | SpotPrices
+
+
 @lru_cache(maxsize=256)
 def _week(tariff: Tariff) -> FloatArray:
     """[minute of the week], the price."""
@@ -64,27 +86,50 @@ def _week(tariff: Tariff) -> FloatArray:
     return week
 
 
-def means_per_kwh(tariff: Tariff, start: datetime, edges_s: FloatArray) -> FloatArray:
+def means_per_kwh(tariff: AnyTariff, start: datetime, edges_s: FloatArray) -> FloatArray:
     """The mean price between each two edges, in currency per kWh.
 
     Args:
-        tariff: the contract.
+        tariff: the contract, or the market's prices.
         start: aware.
         edges_s: at least two, ascending, in seconds after ``start``; not negative.
 
     """
+    spent = _spot(tariff, start, edges_s) if isinstance(tariff, SpotPrices) else _spent(tariff, start, edges_s)
+    means: FloatArray = np.round(np.diff(spent) / np.diff(edges_s), DIGITS)
+    return means
+
+
+def _spot(prices: SpotPrices, start: datetime, edges_s: FloatArray) -> FloatArray:
+    """The integral of the price at each edge."""
+    at_s = edges_s + (start - prices.start).total_seconds()
+    steps_s, integral, first, last = _integral(prices)
+    before, after = np.minimum(at_s, 0.0) * first, np.maximum(at_s - steps_s[-1], 0.0) * last
+    whole: FloatArray = np.interp(at_s, steps_s, integral) + before + after
+    return whole
+
+
+@lru_cache(maxsize=64)
+def _integral(prices: SpotPrices) -> tuple[FloatArray, FloatArray, float, float]:
+    steps_s: FloatArray = np.arange(len(prices.per_kwh) + 1, dtype=np.float64) * prices.step_s
+    paid = np.cumsum(np.array(prices.per_kwh, dtype=np.float64)) * prices.step_s
+    integral: FloatArray = np.concatenate((np.zeros(1), paid))
+    return steps_s, integral, prices.per_kwh[0], prices.per_kwh[-1]
+
+
+def _spent(tariff: Tariff, start: datetime, edges_s: FloatArray) -> FloatArray:
+    """As for a market."""
     begun_s = start.timestamp()
     first = int(begun_s // S_PER_MIN)
     last = max(first + 1, math.ceil((begun_s + float(edges_s[-1])) / S_PER_MIN))
     local = np.arange(first, last) + _offsets_min(tariff.timezone, first, last) - FIRST_MONDAY_MIN
     integral = np.concatenate(([0.0], np.cumsum(_week(tariff)[local % WEEK_MIN]))) * S_PER_MIN
     passed_s = edges_s + (begun_s - first * S_PER_MIN)
-    spent = np.diff(np.interp(passed_s, np.arange(last - first + 1) * S_PER_MIN, integral))
-    means: FloatArray = np.round(spent / np.diff(edges_s), DIGITS)
-    return means
+    spent: FloatArray = np.interp(passed_s, np.arange(last - first + 1) * S_PER_MIN, integral)
+    return spent
 
 
-def mean_per_kwh(tariff: Tariff, start: datetime, end: datetime) -> float:
+def mean_per_kwh(tariff: AnyTariff, start: datetime, end: datetime) -> float:
     """The mean price over [start, end), in currency per kWh."""
     lasts_s = max((end - start).total_seconds(), 1e-3)  # a row of the ledger may be shorter than the clock can tell
     return float(means_per_kwh(tariff, start, np.array([0.0, lasts_s]))[0])

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from lowtide.scheduler.ledger.baseline import OPEN_SENTENCE, SENTENCES, BaselineCode
-from lowtide.scheduler.ledger.cost import total
+from lowtide.scheduler.ledger.cost import by_currency, total
 from lowtide.scheduler.model.units import kwh_from_j
 from lowtide.scheduler.report.shape import Json, stamp
 
@@ -220,7 +220,8 @@ def report(receipts: Sequence[Json], *, now: datetime) -> Json:
     """Several receipts and their sums.
 
     A sum covers the jobs whose figure is known, and how many those are is told. What was avoided is added up from
-    the jobs that have both sides of the comparison, never from the difference of two sums.
+    the jobs that have both sides of the comparison, never from the difference of two sums; what was paid, currency by
+    currency.
     """
     ran = [r for r in receipts if r["energy_kwh"] is not None]
     priced = [r for r in ran if r["emissions_g"] is not None]
@@ -242,9 +243,10 @@ def report(receipts: Sequence[Json], *, now: datetime) -> Json:
         "baseline_emissions_g": base,
         "avoided_g": avoided,
         "avoided_fraction": avoided / base if avoided is not None and base else None,
+        "costs": [{"currency": c, "cost": cost, "jobs": jobs} for c, (cost, jobs) in by_currency(ran).items()],
         "jobs_priced": len(priced),
         "jobs_compared": len(compared),
-        "notes": [*told, *_coverage(len(ran), len(priced), len(compared))],
+        "notes": [*told, *_coverage(len(ran), len(priced), len(compared)), *_cost_coverage(ran)],
         "attribution": sorted({line for r in ran for line in r["attribution"]}),
     }
 
@@ -256,6 +258,14 @@ def _coverage(ran: int, priced: int, compared: int) -> list[str]:
     if compared < ran:
         told.append(f"The sums of 'at once' and 'avoided' cover the {compared} of {ran} jobs that could be compared.")
     return told
+
+
+def _cost_coverage(ran: Sequence[Json]) -> list[str]:
+    """Nothing where no cost is known at all: most sites have no tariff."""
+    known = sum(jobs for _, jobs in by_currency(ran).values())
+    if known in {0, len(ran)}:
+        return []
+    return [f"The cost covers {known} of {len(ran)} jobs: the others have no tariff, or are not priced yet."]
 
 
 def _sum(receipts: Sequence[Json], name: str) -> float | None:

@@ -33,7 +33,7 @@ class Demand:
     sites: tuple[int, ...]
 
 
-def bound_g(demands: Sequence[Demand], price: FloatArray, step_s: float, gpus: int | None) -> float:
+def bound_g(demands: Sequence[Demand], price: FloatArray, step_s: float, gpus: Sequence[int] | None) -> float:
     """The least emissions in grams; NaN where not even the linear program finds a way in time.
 
     Args:
@@ -68,7 +68,7 @@ def _alone_g(demand: Demand, price: FloatArray, step_s: float) -> float:
     return float(used_s @ cheapest[order]) * kwh_per_s(demand.power_w)
 
 
-def _together_g(demands: Sequence[Demand], price: FloatArray, step_s: float, gpus: int) -> float:
+def _together_g(demands: Sequence[Demand], price: FloatArray, step_s: float, gpus: Sequence[int]) -> float:
     """One variable per job, site and step: the seconds that it runs there."""
     sites, count = price.shape
     job, cell, most_s, cost = [], [], [], []
@@ -85,7 +85,7 @@ def _together_g(demands: Sequence[Demand], price: FloatArray, step_s: float, gpu
     found = linprog(
         np.concatenate(cost),
         A_ub=sparse.csr_matrix((width, (cells, each)), shape=(sites * count, len(rows))),
-        b_ub=np.full(sites * count, gpus * step_s),
+        b_ub=np.repeat(np.array(gpus) * step_s, count),
         A_eq=sparse.csr_matrix((np.ones(len(rows)), (rows, each)), shape=(len(demands), len(rows))),
         b_eq=np.array([demand.run_s for demand in demands]),
         bounds=np.column_stack((np.zeros(len(rows)), np.concatenate(most_s))),

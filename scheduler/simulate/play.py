@@ -9,16 +9,19 @@ from enum import StrEnum
 from lowtide.scheduler.decide.registry import policy_for
 from lowtide.scheduler.model.data import USUAL_GBIT_PER_S, USUAL_KWH_PER_GB, transfers
 from lowtide.scheduler.model.errors import BadInput
-from lowtide.scheduler.model.job import JobId, Resources, Urgency
+from lowtide.scheduler.model.job import JobId, Resources
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import JobView
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.site import Queue, Site
-from lowtide.scheduler.model.tariff import Tariff
+from lowtide.scheduler.model.spending import Used
+from lowtide.scheduler.model.tariff import AnyTariff, SpotPrices
 from lowtide.scheduler.model.units import S_PER_H
 from lowtide.scheduler.simulate.chain import in_turn, without_strangers
 from lowtide.scheduler.simulate.foretold import Foreseen, Issued
-from lowtide.scheduler.simulate.result import Result, result_of
+from lowtide.scheduler.simulate.installation import Installation, Queues
+from lowtide.scheduler.simulate.projects import Projects
+from lowtide.scheduler.simulate.result import Result, grams_of, result_of
 from lowtide.scheduler.simulate.trace import TraceJob, resampled
 from lowtide.scheduler.simulate.world import World
 
@@ -28,6 +31,7 @@ QUEUE = "trace"
 USUAL = Queue(QUEUE)
 """What a queue does when nobody says otherwise."""
 REPLAN_S = S_PER_H
+MINUTE = "%Y-%m-%dT%H:%M"
 NEVER_SURE = 0.5
 """A guard at even odds lets every promise pass."""
 
@@ -62,8 +66,8 @@ class Play:
 
     Attributes:
         jobs: the trace, its times counted from ``start``.
-        intensity: measured intensity by zone; each zone is a site of that name.
-        policy: name of an installed policy, with its parameters.
+        intensity: measured intensity by zone; without an installation each zone is a site of that name.
+        policy: name of an installed policy, with its parameters; or of a policy set of the installation.
         start: aware UTC.
         end: what has not ended by then counts as failed.
         gpus: of each site; None for no limit.
@@ -79,8 +83,12 @@ class Play:
         is_clairvoyant: whether the scheduler is shown all jobs at the start, each not to begin before its submission.
         transfer_kwh_per_gb: electricity of bringing a gigabyte from one zone to another.
         transfer_gbit_per_s: how fast that is.
-        tariff: what electricity costs in every zone; None where that is not asked about.
+        tariffs: what electricity costs by zone; empty where that is not asked about.
         money_g_per_unit: as of a queue.
+        installation: where it is played, in place of zones with a number of GPUs; its queues' own limits then count in
+            place of ``min_savings``, ``deadline_margin``, ``switch_s`` and ``money_g_per_unit``, its sites' speeds and
+            tariffs in place of those given here.
+        patience: None for that of each job's queue.
         seed: plays a bootstrap sample of the trace that this number draws; None for the trace itself.
 
     """
@@ -97,7 +105,7 @@ class Play:
     switch_s: float = 0.0
     is_interruptible: bool = True
     is_bound_wanted: bool = False
-    patience: Patience = field(default_factory=Patience)
+    patience: Patience | None = field(default_factory=Patience)
     estimate: Estimate = Estimate.EXACT
     min_savings: float = USUAL.min_savings
     deadline_margin: float = USUAL.deadline_margin
@@ -106,8 +114,48 @@ class Play:
     seed: int | None = None
     transfer_kwh_per_gb: float = USUAL_KWH_PER_GB
     transfer_gbit_per_s: float = USUAL_GBIT_PER_S
-    tariff: Tariff | None = None
+    tariffs: Mapping[str, AnyTariff] = field(default_factory=dict)
     money_g_per_unit: float = USUAL.money_g_per_unit
+    installation: Installation | None = None
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Where it is played."""
+        if self.installation is not None:
+            return self.installation.sites
+        gpus = NO_LIMIT if self.gpus is None else self.gpus
+        return tuple(Site(zone, zone, gpus, NO_LIMIT, tariff=self.tariffs.get(zone)) for zone in self.intensity)
+
+    @property
+    def queues(self) -> Queues:
+        """How it is decided; raises BadInput where the policy is not known."""
+        if self.installation is not None:
+            found = dict(self.installation.queues(self.policy, self.params))
+        else:
+            policy_for(self.policy, self.params)
+            found = {QUEUE: _queue(self)}
+        is_naive = self.issued is not None and self.issued.is_raw
+        naive = {name: replace(one, min_savings=0.0, confidence=NEVER_SURE) for name, one in found.items()}
+        return naive if is_naive else found
+
+    def queue_of(self, job: TraceJob) -> str:
+        """The queue of a job."""
+        return QUEUE if self.installation is None else job.queue or self.installation.usual_queue
+
+    def patience_s(self, job: TraceJob) -> float:
+        """How long a job may slip."""
+        return self.queues[self.queue_of(job)].patience_s if self.patience is None else self.patience.of(job)
+
+    @property
+    def gbit_per_s(self) -> Mapping[str, float]:
+        """How fast each site sends and takes data."""
+        if self.installation is not None:
+            return self.installation.gbit_per_s
+        return dict.fromkeys(self.intensity, self.transfer_gbit_per_s)
+
+    def need_of(self, job: TraceJob) -> Resources:
+        """What a job asks of a site."""
+        return Resources(gpus=job.gpus, cpus=0, gpu_model=None if self.installation is None else job.gpu_model)
 
     def submitted_at(self, job: TraceJob) -> datetime:
         """When a job comes."""
@@ -117,11 +165,11 @@ class Play:
         """A job's deadline, or the end of its patience if it runs for ``run_s``."""
         if job.deadline_s is not None:
             return self.start + timedelta(seconds=job.deadline_s)
-        return self.submitted_at(job) + timedelta(seconds=self.patience.of(job) + run_s)
+        return self.submitted_at(job) + timedelta(seconds=self.patience_s(job) + run_s)
 
-    def zones_of(self, job: TraceJob) -> tuple[str, ...]:
+    def sites_of(self, job: TraceJob) -> tuple[str, ...]:
         """Where a job may run."""
-        return (job.site,) if job.site else tuple(self.intensity)
+        return (job.site,) if job.site else tuple(site.name for site in self.sites)
 
     def power_of(self, job: TraceJob) -> float:
         """What a job draws at work, in W."""
@@ -143,24 +191,35 @@ def result(play: Play) -> Result:
     check(play)
     if play.seed is not None:
         play = replace(play, jobs=without_strangers(resampled(play.jobs, play.seed)))
-    gpus = NO_LIMIT if play.gpus is None else play.gpus
-    sites = [Site(zone, zone, gpus, NO_LIMIT, tariff=play.tariff) for zone in play.intensity]
-    queue = _queue(play)
-    told_s = _told_s(play)
-    views = [_view(job, told_s[job.job_id], play) for job in play.jobs]
-    truly = {JobId(job.job_id): job.duration_s for job in play.jobs}
-    outlook = play.issued or Foreseen(play.intensity, play.start)
+    queues, told_s, projects = play.queues, _told_s(play), _projects(play)
     world = World(
-        views,
-        sites,
-        {QUEUE: queue},
-        outlook,
+        [_view(job, told_s[job.job_id], play, queues[play.queue_of(job)]) for job in play.jobs],
+        play.sites,
+        dict(queues),
+        play.issued or Foreseen(play.intensity, play.start),
         play.slot_s,
         until=play.end,
         replan_s=_replan_s(play),
-        run_s=truly,
+        run_s={JobId(job.job_id): job.duration_s for job in play.jobs},
+        projects=projects,
+        reservations=() if play.installation is None else play.installation.reservations,
     )
-    return result_of(play, world.run(), world.plan_s)
+    found = result_of(play, world.run(), world.plan_s)
+    return replace(found, report={**found.report, "projects": None if projects is None else projects.totals()})
+
+
+def _projects(play: Play) -> Projects | None:
+    """The accounts that an installation keeps; None without one."""
+    if play.installation is None:
+        return None
+    sites = {site.name: site for site in play.sites}
+
+    def emitted(name: str, begin: datetime, end: datetime, power_w: float) -> float:
+        return grams_of(play.intensity[sites[name].zone], begin, end, power_w, sites[name].pue)
+
+    is_shared = any(queue.fair_share_weight for queue in play.queues.values())
+    declared, half_life = play.installation.projects, play.installation.half_life
+    return Projects(declared, half_life, emitted, is_shared=is_shared, had=Used())
 
 
 def foresight_fraction(play: Play, found: Mapping[str, object]) -> float | None:
@@ -178,24 +237,59 @@ def foresight_fraction(play: Play, found: Mapping[str, object]) -> float | None:
 
 def check(play: Play) -> None:
     """Make sure that it can be played; raises as ``result``."""
-    policy_for(play.policy, play.params)
+    queues, zones = play.queues, {site.zone for site in play.sites}
     in_turn(play.jobs)
-    for zone, series in play.intensity.items():
+    _check_zones(play, zones)
+    sites = {site.name: site for site in play.sites}
+    for job in play.jobs:
+        _check_job(job, play, sites, queues)
+
+
+def _check_zones(play: Play, zones: set[str]) -> None:
+    for site in play.sites:
+        if site.zone not in play.intensity:
+            known = ", ".join(play.intensity)
+            message = f"site {site.name!r} is in zone {site.zone!r}, and the intensity holds: {known}."
+            raise BadInput(message, fix="Give the intensity of its zone with a column zone, or leave the site out.")
+        if isinstance(site.tariff, SpotPrices) and not site.tariff.covers(play.start, play.end):
+            first, last = site.tariff.start, site.tariff.end
+            message = f"the prices of zone {site.zone!r} reach from {first:{MINUTE}} to {last:{MINUTE}}."
+            raise BadInput(message, fix="Choose --start and --hours within them, or give more prices.")
+    for zone in zones:
+        series = play.intensity[zone]
         if not series.covers(play.start, play.end):
             first, last = series.points[0].start, series.points[-1].end
-            message = f"the intensity of zone {zone!r} reaches from {first:%Y-%m-%dT%H:%M} to {last:%Y-%m-%dT%H:%M}."
+            message = f"the intensity of zone {zone!r} reaches from {first:{MINUTE}} to {last:{MINUTE}}."
             raise BadInput(message, fix="Choose --start and --hours within it.")
-    for job in play.jobs:
-        if play.gpus is not None and job.gpus > play.gpus:
-            raise BadInput(f"job {job.job_id!r} needs {job.gpus} GPUs of {play.gpus}.", fix="Raise --gpus.")
-        for site in (job.site, *(one.site for one in job.data)):
-            if site and site not in play.intensity:
-                known = ", ".join(play.intensity)
-                raise BadInput(f"job {job.job_id!r} names site {site!r}; the zones are: {known}.", fix="Correct it.")
+
+
+def _check_job(job: TraceJob, play: Play, sites: Mapping[str, Site], queues: Queues) -> None:
+    for site in (job.site, *(one.site for one in job.data)):
+        if site and site not in sites:
+            what = "zones" if play.installation is None else "sites"
+            message = f"job {job.job_id!r} names site {site!r}; the {what} are: {', '.join(sites)}."
+            raise BadInput(message, fix="Correct it.")
+    if play.queue_of(job) not in queues:
+        message = f"job {job.job_id!r} names queue {job.queue!r}; the queues are: {', '.join(queues)}."
+        raise BadInput(message, fix="Correct it, or add the queue to the settings.")
+    if not any(sites[name].can_ever_run(play.need_of(job)) for name in play.sites_of(job)):
+        raise BadInput(f"job {job.job_id!r} {_too_much(job, play)}", fix=_more(play))
+
+
+def _too_much(job: TraceJob, play: Play) -> str:
+    """Why it can never run."""
+    if play.installation is None:
+        return f"needs {job.gpus} GPUs of {play.gpus}."
+    what = f"{job.gpus} GPUs of model {job.gpu_model!r}" if job.gpu_model else f"{job.gpus} GPUs"
+    return f"needs {what}, and no pool of {', '.join(play.sites_of(job))} has as many."
+
+
+def _more(play: Play) -> str:
+    return "Raise --gpus." if play.installation is None else "Correct the job, or the sites of the settings."
 
 
 def _queue(play: Play) -> Queue:
-    queue = Queue(
+    return Queue(
         QUEUE,
         play.policy,
         play.params,
@@ -206,8 +300,6 @@ def _queue(play: Play) -> Queue:
         money_g_per_unit=play.money_g_per_unit,
         deadline_margin=play.deadline_margin,
     )
-    is_naive = play.issued is not None and play.issued.is_raw
-    return replace(queue, min_savings=0.0, confidence=NEVER_SURE) if is_naive else queue
 
 
 def _replan_s(play: Play) -> float:
@@ -220,31 +312,31 @@ def _told_s(play: Play) -> dict[str, float]:
     if play.estimate is Estimate.EXACT:
         return {job.job_id: job.duration_s for job in play.jobs}
     by_class: dict[bool, list[float]] = {}
+    classes = play.patience or Patience()
     for job in play.jobs:
-        by_class.setdefault(play.patience.is_short(job), []).append(job.duration_s)
+        by_class.setdefault(classes.is_short(job), []).append(job.duration_s)
     mean_s = {is_short: math.fsum(lengths) / len(lengths) for is_short, lengths in by_class.items()}
-    return {job.job_id: mean_s[play.patience.is_short(job)] for job in play.jobs}
+    return {job.job_id: mean_s[classes.is_short(job)] for job in play.jobs}
 
 
-def _view(job: TraceJob, told_s: float, play: Play) -> JobView:
+def _view(job: TraceJob, told_s: float, play: Play, queue: Queue) -> JobView:
     submitted = play.submitted_at(job)
     return JobView(
         job_id=JobId(job.job_id),
-        queue=QUEUE,
-        urgency=Urgency.NORMAL,
+        queue=queue.name,
+        project=job.project,
+        urgency=queue.urgency,
         state=JobState.QUEUED,
         submitted_at=play.start if play.is_clairvoyant else submitted,
         not_before=submitted if play.is_clairvoyant else None,
-        resources=Resources(gpus=job.gpus, cpus=0),
+        resources=play.need_of(job),
         remaining_s=told_s,
         power_w=play.power_of(job),
         # the wait that it may be given stays its patience, whatever the scheduler believes of its length
         latest_finish_at=play.latest_finish(job, told_s),
         has_deadline=job.deadline_s is not None,
-        allowed_sites=play.zones_of(job),
+        allowed_sites=play.sites_of(job),
         suspendable=play.is_interruptible if job.interruptible is None else job.interruptible,
         waits_for=tuple(map(JobId, job.depends_on)),
-        transfers=transfers(
-            job.data, dict.fromkeys(play.intensity, play.transfer_gbit_per_s), play.transfer_kwh_per_gb
-        ),
+        transfers=transfers(job.data, play.gbit_per_s, play.transfer_kwh_per_gb),
     )

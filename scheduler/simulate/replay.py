@@ -6,21 +6,26 @@ counted alike, planned power times measured intensity times PUE, so that only th
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
 
+from lowtide.scheduler.ledger.cost import cost, total
 from lowtide.scheduler.ledger.emissions import bridged, grams, price
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.plan import GridForecast, JobView
+from lowtide.scheduler.model.project import Project
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.site import Queue, Site
+from lowtide.scheduler.model.spending import Used
 from lowtide.scheduler.model.units import S_PER_H, kwh_from_j
 from lowtide.scheduler.simulate.foretold import Foreseen, Issued
+from lowtide.scheduler.simulate.installation import Booked
+from lowtide.scheduler.simulate.projects import Projects
 from lowtide.scheduler.simulate.world import World
 
 Stretch = tuple[str, datetime, datetime]
@@ -57,7 +62,8 @@ class PastJob:
 class Past:
     """What a replay needs: jobs submitted in [start, end), sites, and by zone measured intensity and issued forecasts.
 
-    Zones without a forecast that was known at the start are foreseen perfectly.
+    ``used`` is what projects used before, by day. Zones without a forecast that was known at the start are foreseen
+    perfectly.
     """
 
     jobs: tuple[PastJob, ...]
@@ -67,6 +73,10 @@ class Past:
     end: datetime
     slot_s: float
     issues: Mapping[str, Sequence[Series]] = field(default_factory=dict)
+    projects: tuple[Project, ...] = ()
+    half_life: timedelta = timedelta(hours=168)
+    used: Used = field(default_factory=Used)
+    reservations: tuple[Booked, ...] = ()
 
 
 def usable(past: Past) -> Past:
@@ -83,7 +93,7 @@ def usable(past: Past) -> Past:
     if not whole or not jobs:
         told = f"{len(past.jobs)} jobs have ended, {len(jobs)} of them while the grid's intensity is on record"
         raise BadInput(f"there is nothing to play: {told}.", fix="Ask for more days, or wait until jobs have ended.")
-    return replace(past, jobs=jobs, intensity=whole, start=start, end=end)
+    return replace(past, jobs=jobs, intensity=whole, start=start, end=end, used=past.used.before(start.date()))
 
 
 def _unbroken(series: Series) -> Series:
@@ -146,12 +156,33 @@ def replayed(past: Past, queues: Mapping[str, Queue], outlook: Told | None = Non
     views = [_submitted(job, known[job.view.queue]) for job in past.jobs]
     run_s = {job.view.job_id: job.run_s for job in past.jobs}
     outlook = outlook or Told(past)
-    world = World(views, past.sites, known, outlook, past.slot_s, until=past.end, run_s=run_s)
+    world = World(
+        views,
+        past.sites,
+        known,
+        outlook,
+        past.slot_s,
+        until=past.end,
+        run_s=run_s,
+        projects=_projects(past, known),
+        reservations=past.reservations,
+    )
     try:
         courses = world.run()
     except RuntimeError as error:  # a policy of somebody else's
         raise BadInput(f"{str(error).splitlines()[0]}.", fix="Mend the policy, or choose another.") from error
     return {i: Outcome(tuple(c.stretches), c.finished_at, c.suspensions) for i, c in courses.items()}
+
+
+def _projects(past: Past, queues: Mapping[str, Queue]) -> Projects:
+    """The accounts of one replay: what it does itself comes on top of what was used before."""
+    sites = {site.name: site for site in past.sites}
+
+    def emitted(name: str, begin: datetime, end: datetime, power_w: float) -> float:
+        return _stretch_g(power_w, (name, begin, end), past, sites)
+
+    is_shared = any(queue.fair_share_weight for queue in queues.values())
+    return Projects(past.projects, past.half_life, emitted, is_shared=is_shared, had=past.used)
 
 
 def _submitted(job: PastJob, queue: Queue) -> JobView:
@@ -182,22 +213,30 @@ def side_by_side(
         "compared": len(same),
         "forecast": outlook.word,
         "issued_zones": list(outlook.issued),
-        "columns": [_column(name, same, outcomes, emitted[name]) for name, outcomes in columns.items()],
+        "columns": [_column(name, same, outcomes, emitted[name], sites) for name, outcomes in columns.items()],
     }
 
 
 def _column(
-    name: str, jobs: Sequence[PastJob], outcomes: Mapping[JobId, Outcome], emitted: Mapping[JobId, float]
+    name: str,
+    jobs: Sequence[PastJob],
+    outcomes: Mapping[JobId, Outcome],
+    emitted: Mapping[JobId, float],
+    sites: Mapping[str, Site],
 ) -> dict[str, object]:
     waits_h = [_wait_h(job, outcomes[job.view.job_id]) for job in jobs]
     ended = [outcomes[job.view.job_id] for job in jobs]
     energy_j = math.fsum(
         job.view.power_w * _length_s(outcome.stretches) for job, outcome in zip(jobs, ended, strict=True)
     )
+    bills = [bill for job, one in zip(jobs, ended, strict=True) for bill in _bills(job.view.power_w, one, sites)]
+    cost_of_all, currency = total(bills)
     return {
         "name": name,
         "emissions_g": math.fsum(emitted[job.view.job_id] for job in jobs),
         "energy_kwh": kwh_from_j(energy_j),
+        "cost": cost_of_all,
+        "currency": currency,
         "mean_wait_h": float(np.mean(waits_h)) if waits_h else None,
         "p95_wait_h": float(np.quantile(waits_h, 0.95)) if waits_h else None,
         "max_wait_h": max(waits_h, default=None),
@@ -222,7 +261,23 @@ def _stretch_g(power_w: float, stretch: Stretch, past: Past, sites: Mapping[str,
     found = price(past.intensity.get(site.zone), begin, end) if site is not None else None
     if site is None or found is None:
         return math.nan
-    return grams(round(power_w * (end - begin).total_seconds() * MJ_PER_J), found.g_per_kwh, site.pue)
+    return grams(_energy_mj(power_w, begin, end), found.g_per_kwh, site.pue)
+
+
+def _bills(power_w: float, outcome: Outcome, sites: Mapping[str, Site]) -> Iterator[dict[str, object]]:
+    """What each stretch cost by the tariff that its site has now; nothing known where it has none."""
+    for name, begin, end in outcome.stretches:
+        site = sites.get(name)
+        tariff = None if site is None else site.tariff
+        if site is None or tariff is None:
+            yield {"cost": None, "currency": None}
+        elif end > begin:
+            paid = cost(tariff, begin, end, _energy_mj(power_w, begin, end), site.pue)
+            yield {"cost": paid, "currency": tariff.currency}
+
+
+def _energy_mj(power_w: float, begin: datetime, end: datetime) -> int:
+    return round(power_w * (end - begin).total_seconds() * MJ_PER_J)
 
 
 def _length_s(stretches: Iterable[Stretch]) -> float:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowtide.scheduler.forecast.record import sampled
-from lowtide.scheduler.ledger.cost import cost
+from lowtide.scheduler.ledger.cost import cost, total
 from lowtide.scheduler.ledger.emissions import grams, price
 from lowtide.scheduler.model.data import TransferPart
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.series import Series
+from lowtide.scheduler.model.site import Site
 from lowtide.scheduler.model.units import S_PER_H, kwh_from_j
 from lowtide.scheduler.simulate.bound import Demand, bound_g
 from lowtide.scheduler.simulate.chain import earliest_s, latest_s
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 LATE_S = 1.0
 """An end that lies less than a second after its time is on time."""
 MJ_PER_J = 1000.0
+Bill = Mapping[str, object]
+"""``cost`` and ``currency``, as a row of the ledger has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class _Figures:
-    """Of one job: grams and kWh as executed, and grams had it run at once, at its site or in the first zone.
+    """Of one job: grams, kWh and money as executed, and grams and money had it run at once, at its or the first site.
 
     At once is at submission, for one that waits for others when they would have ended had they run at once.
     """
@@ -55,30 +58,45 @@ class _Figures:
     emitted_g: float
     baseline_g: float
     energy_kwh: float
+    bills: Sequence[Bill]
+    baseline_bills: Sequence[Bill]
 
 
-def _figures(job: TraceJob, course: Course, play: "Play", begin_s: float) -> _Figures:
-    power_w = play.power_of(job)
-    emitted = sum(_grams(play.intensity[site], begin, end, power_w) for site, begin, end in course.stretches)
-    home = job.site or next(iter(play.intensity))
+def _figures(job: TraceJob, course: Course, play: "Play", begin_s: float, sites: Mapping[str, Site]) -> _Figures:
+    power_w, home = play.power_of(job), sites[play.sites_of(job)[0]]
     at_once = play.start + timedelta(seconds=begin_s)
-    baseline = _grams(play.intensity[home], at_once, at_once + timedelta(seconds=job.duration_s), power_w)
+    ran = [(sites[name], begin, end) for name, begin, end in course.stretches if end > begin]
+    stayed = [(home, at_once, at_once + timedelta(seconds=job.duration_s))]
+    emitted, baseline = (
+        math.fsum(grams_of(play.intensity[site.zone], begin, end, power_w, site.pue) for site, begin, end in stretches)
+        for stretches in (ran, stayed)
+    )
     run_s = math.fsum((end - begin).total_seconds() for _, begin, end in course.stretches)
-    return _Figures(emitted, baseline, kwh_from_j(power_w * run_s))
+    bills, before = (
+        [_bill(site, begin, end, power_w) for site, begin, end in stretches] for stretches in (ran, stayed)
+    )
+    return _Figures(emitted, baseline, kwh_from_j(power_w * run_s), bills, before)
 
 
-def _grams(series: Series, begin: datetime, end: datetime, power_w: float) -> float:
-    if end <= begin:
-        return 0.0
+def grams_of(series: Series, begin: datetime, end: datetime, power_w: float, pue: float) -> float:
+    """What a power in W emits over [begin, end) by the ledger's arithmetic; NaN where no intensity is known."""
     found = price(series, begin, end)
-    return math.nan if found is None else grams(_energy_mj(power_w, begin, end), found.g_per_kwh, 1.0)
+    return math.nan if found is None else grams(_energy_mj(power_w, begin, end), found.g_per_kwh, pue)
+
+
+def _bill(site: Site, begin: datetime, end: datetime, power_w: float) -> Bill:
+    """What it costs; nothing known where there is no tariff."""
+    tariff = site.tariff
+    paid = None if tariff is None else cost(tariff, begin, end, _energy_mj(power_w, begin, end), site.pue)
+    return {"cost": paid, "currency": None if tariff is None else tariff.currency}
 
 
 def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[float]) -> Result:
     """Count what happened to the jobs of a play; ``plan_s`` tells how long each plan took."""
     ended = [(job, courses[JobId(job.job_id)]) for job in play.jobs if courses[JobId(job.job_id)].finished_at]
     begins = earliest_s(play.jobs)
-    figures = [_figures(job, course, play, begins[job.job_id]) for job, course in ended]
+    sites = {site.name: site for site in play.sites}
+    figures = [_figures(job, course, play, begins[job.job_id], sites) for job, course in ended]
     emitted, baseline = math.fsum(f.emitted_g for f in figures), math.fsum(f.baseline_g for f in figures)
     waits_h = [_wait_h(job, course, play) for job, course in ended]
     lateness_s = [(job, _late_s(job, course, play)) for job, course in ended]
@@ -89,16 +107,17 @@ def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[fl
         "params": dict(play.params),
         "zones": list(play.intensity),
         "gpus": play.gpus,
+        "sites": None if play.installation is None else {site.name: site.gpus for site in play.sites},
         "jobs": len(play.jobs),
         "completed": len(ended),
         "failed": len(play.jobs) - len(ended),
         "emissions_g": emitted,
         "baseline_emissions_g": baseline,
         "ratio": emitted / baseline if baseline > 0 else None,
-        "transfer_g": math.fsum(_transfer_g(course, play) for _, course in ended),
+        "transfer_g": math.fsum(_transfer_g(course, play, sites) for _, course in ended),
         "transfer_kwh": math.fsum(part.energy_kwh for part in _brought(ended)),
         "energy_kwh": math.fsum(f.energy_kwh for f in figures),
-        **_costs(play, ended),
+        **_costs(figures),
         "mean_wait_h": float(np.mean(waits_h)) if waits_h else None,
         "p95_wait_h": float(np.quantile(waits_h, 0.95)) if waits_h else None,
         "max_wait_h": max(waits_h, default=None),
@@ -122,15 +141,11 @@ def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[fl
     return Result(report, running, tuple(waits_h))
 
 
-def _costs(play: "Play", ended: Sequence[tuple[TraceJob, Course]]) -> dict[str, object]:
-    """What the electricity of the jobs cost, nothing where there is no tariff."""
-    tariff = play.tariff
-    if tariff is None:
-        return {"cost": None, "currency": None}
-    stretches = ((play.power_of(job), begin, end) for job, course in ended for _, begin, end in course.stretches)
-    spent = ((_energy_mj(power_w, begin, end), begin, end) for power_w, begin, end in stretches if end > begin)
-    whole = math.fsum(cost(tariff, begin, end, energy_mj, 1.0) for energy_mj, begin, end in spent)
-    return {"cost": whole, "currency": tariff.currency}
+def _costs(figures: Sequence[_Figures]) -> dict[str, object]:
+    """What the electricity cost, and had everything run at once; null unless all is known in one currency."""
+    paid, currency = total([bill for one in figures for bill in one.bills])
+    before, same = total([bill for one in figures for bill in one.baseline_bills])
+    return {"cost": paid, "currency": currency, "baseline_cost": before if same == currency else None}
 
 
 def _energy_mj(power_w: float, begin: datetime, end: datetime) -> int:
@@ -141,13 +156,13 @@ def _brought(ended: Sequence[tuple[TraceJob, Course]]) -> list[TransferPart]:
     return [part for _, course in ended for _, transfer in course.brought for part in transfer.parts]
 
 
-def _transfer_g(course: Course, play: "Play") -> float:
+def _transfer_g(course: Course, play: "Play", sites: Mapping[str, Site]) -> float:
     """Grams of bringing data, at the mean of both ends' intensity while it travels."""
     emitted_g = 0.0
     for begin, transfer in course.brought:
         end = begin + timedelta(seconds=transfer.lasts_s)
         for part in transfer.parts:
-            found = [price(play.intensity[zone], begin, end) for zone in (part.source, transfer.site)]
+            found = [price(play.intensity[sites[name].zone], begin, end) for name in (part.source, transfer.site)]
             known = [one.g_per_kwh for one in found if one is not None]
             emitted_g += part.energy_kwh * (math.fsum(known) / len(known) if known else math.nan)
     return emitted_g
@@ -169,10 +184,10 @@ def _against_bound(play: "Play", jobs: Sequence[TraceJob], emitted: float, basel
 
 
 def _bound_g(play: "Play", jobs: Sequence[TraceJob]) -> float:
-    zones = list(play.intensity)
-    step_s = min(series.step_s for series in play.intensity.values())
+    sites, names = play.sites, [site.name for site in play.sites]
+    step_s = min(play.intensity[site.zone].step_s for site in sites)
     count = round((play.end - play.start).total_seconds() / step_s)
-    price = np.array([sampled(play.intensity[zone], play.start, step_s, count) for zone in zones])
+    price = np.array([sampled(play.intensity[site.zone], play.start, step_s, count) * site.pue for site in sites])
     own_s = {j.job_id: (play.latest_finish(j, j.duration_s) - play.start).total_seconds() for j in play.jobs}
     begins, ends = earliest_s(play.jobs), latest_s(play.jobs, own_s)
     demands = [
@@ -182,11 +197,12 @@ def _bound_g(play: "Play", jobs: Sequence[TraceJob]) -> float:
             job.duration_s,
             job.gpus,
             play.power_of(job),
-            tuple(map(zones.index, play.zones_of(job))),
+            tuple(map(names.index, play.sites_of(job))),
         )
         for job in jobs
     ]
-    return bound_g(demands, price, step_s, play.gpus)
+    is_free = play.installation is None and play.gpus is None
+    return bound_g(demands, price, step_s, None if is_free else [site.gpus for site in sites])
 
 
 def _wait_h(job: TraceJob, course: Course, play: "Play") -> float:

@@ -13,15 +13,26 @@ import numpy as np
 
 from lowtide.scheduler.model.data import Data, data_of
 from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.reservation import Reservation
 from lowtide.scheduler.model.series import MAX_G_PER_KWH, Accounting, Basis, Point, PointKind, Series, Signal
+from lowtide.scheduler.model.tariff import SpotPrices
 from lowtide.scheduler.model.units import utc
+from lowtide.scheduler.simulate.installation import Booked
 
 ALIASES = {"arrival_time": "submit_s", "length": "duration_s", "cpus": "gpus"}
 """The column names of GAIA's traces, whose CPUs stand for GPUs here."""
 NEEDED = ("submit_s", "duration_s", "gpus")
+UNITS = "units"
+"""The currency of prices that name none."""
+MAX_PRICE = 1000.0
+"""Per kWh; less than its negative is a typing error."""
 TRUE, FALSE = frozenset({"1", "true", "yes", "y"}), frozenset({"0", "false", "no", "n"})
+DEFAULT_PROJECT = "default"
+"""The project of a job that names none, as when it is submitted."""
 ZONE = "zone"
 """What the only zone is called where nothing names it."""
+EVER = datetime.min.replace(tzinfo=UTC)
+"""Since when a reservation is known of which nobody says when it was made."""
 LAST_YEAR = 2200
 """Later times are typing errors, and near the end of the calendar there is no room for a step."""
 Row = Mapping[str, str]
@@ -31,7 +42,8 @@ Row = Mapping[str, str]
 class TraceJob:
     """One job of a trace; times in seconds after the trace's start, power in W per GPU, empty where not told.
 
-    ``depends_on`` names the jobs that must have ended before it begins, ``data`` what it reads and in which zone.
+    ``depends_on`` names the jobs that must have ended before it begins, ``data`` what it reads and at which site.
+    ``queue``, ``project`` and ``gpu_model`` count where an installation is played.
     """
 
     job_id: str
@@ -44,6 +56,9 @@ class TraceJob:
     site: str = ""
     depends_on: tuple[str, ...] = ()
     data: tuple[Data, ...] = ()
+    queue: str = ""
+    project: str = DEFAULT_PROJECT
+    gpu_model: str | None = None
 
     def bound_to(self, known: Container[str]) -> "TraceJob":
         """The same job, waiting for none but these."""
@@ -83,6 +98,9 @@ def _job(row: Row, at: str, number: int) -> TraceJob:
         row.get("site") or "",
         tuple((row.get("depends_on") or "").split()),
         _data(row, at),
+        row.get("queue") or "",
+        row.get("project") or DEFAULT_PROJECT,
+        row.get("gpu_model") or None,
     )
 
 
@@ -131,6 +149,59 @@ def read_forecasts(text: str, name: str, intensity: Mapping[str, Series]) -> dic
     return {zone: _issues(issues, intensity[zone]) for zone, issues in found.items()}
 
 
+def read_prices(text: str, name: str, zones: Iterable[str]) -> dict[str, SpotPrices]:
+    """What electricity costs by zone; rows without a zone hold for all zones, and prices may be negative.
+
+    Raises:
+        BadInput: as for the intensity; or a zone has no prices, or several currencies.
+
+    """
+    found: dict[str, dict[datetime, float]] = {}
+    currencies: dict[str, str] = {}
+    for row, at in _rows(text, name, ("start_utc", "price_per_kwh"), {}):
+        zone, currency = row.get("zone") or "", row.get("currency") or UNITS
+        if currencies.setdefault(zone, currency) != currency:
+            raise BadInput(f"{at}: {currency} after {currencies[zone]}.", fix="Give each zone one currency.")
+        found.setdefault(zone, {})[_moment(row, "start_utc", at)] = _number(row, "price_per_kwh", at, least=-MAX_PRICE)
+    lacking = [zone for zone in zones if zone not in found and "" not in found]
+    if lacking:
+        raise BadInput(f"{name} has no prices of {', '.join(lacking)}.", fix="Add rows, or leave the zone out of all.")
+    return {z: _prices(z if z in found else "", found, currencies, name) for z in zones}
+
+
+def _prices(
+    zone: str, found: Mapping[str, Mapping[datetime, float]], currencies: Mapping[str, str], name: str
+) -> SpotPrices:
+    values, step = found[zone], _step(zone, found[zone], name)
+    starts = sorted(values)
+    return SpotPrices(currencies[zone], starts[0], step.total_seconds(), tuple(values[start] for start in starts))
+
+
+def read_reservations(text: str, name: str) -> tuple[Booked, ...]:
+    """What is kept free, in columns as ``lowtide admin reservation list -o csv`` has them; two of them are needed.
+
+    Raises:
+        BadInput: as for jobs; or an end does not lie after its start.
+
+    """
+    rows = _rows(text, name, ("site", "start_at"), {})
+    return tuple(_reservation(row, at, number) for number, (row, at) in enumerate(rows, start=1))
+
+
+def _reservation(row: Row, at: str, number: int) -> Booked:
+    start = _moment(row, "start_at", at)
+    made, end, ended = (_moment(row, what, at) if row.get(what) else None for what in ("at", "end_at", "ended_at"))
+    if end is not None and end <= start:
+        raise BadInput(
+            f"{at}: end_at does not lie after start_at.", fix="Give a later end, or none: until it is ended."
+        )
+    amounts = [int(_number(row, what, at)) if row.get(what) else None for what in ("gpus", "cpus")]
+    gpus, cpus = (0 if one is None and any(amounts) else one for one in amounts)
+    members = row.get("project") or None, row.get("queue") or None
+    kept = Reservation(number, row["site"], row.get("pool") or "", start, end, gpus, cpus, *members)
+    return Booked(kept, made or EVER, ended)
+
+
 def _issues(issues: Mapping[datetime, Mapping[datetime, float]], like: Series) -> tuple[Series, ...]:
     steps = [b - a for values in issues.values() for a, b in pairwise(sorted(values))]
     step = min(steps, default=timedelta(seconds=like.step_s))
@@ -147,17 +218,23 @@ def _issues(issues: Mapping[datetime, Mapping[datetime, float]], like: Series) -
 
 
 def _series(zone: str, values: dict[datetime, float], name: str) -> Series:
-    starts = sorted(values)
-    if len(starts) < 2:  # noqa: PLR2004 - a step needs two
-        raise BadInput(f"{name}: zone {zone!r} has {len(starts)} row(s).", fix="Give at least two, so that steps show.")
-    step = starts[1] - starts[0]
-    for before, after in pairwise(starts):
-        if after - before != step:
-            message = f"{name}: zone {zone!r} goes from {before:%Y-%m-%dT%H:%M} to {after:%Y-%m-%dT%H:%M}, in steps of"
-            raise BadInput(f"{message} {step}.", fix="Fill the gaps: every zone needs one regular step.")
+    starts, step = sorted(values), _step(zone, values, name)
     points = tuple(Point(start, start + step, values[start], PointKind.ACTUAL) for start in starts)
     meaning = (Signal.AVERAGE, Basis.UNKNOWN, Accounting.UNKNOWN)
     return Series(name, zone, zone, points, step.total_seconds(), *meaning, fetched_at=starts[0])
+
+
+def _step(zone: str, values: Iterable[datetime], name: str) -> timedelta:
+    """The one step in which a zone's rows follow each other."""
+    starts, where = sorted(values), f"{name}: zone {zone!r}" if zone else name
+    if len(starts) < 2:  # noqa: PLR2004 - a step needs two
+        raise BadInput(f"{where} has {len(starts)} row(s).", fix="Give at least two, so that steps show.")
+    step = starts[1] - starts[0]
+    for before, after in pairwise(starts):
+        if after - before != step:
+            message = f"{where} goes from {before:%Y-%m-%dT%H:%M} to {after:%Y-%m-%dT%H:%M}, in steps of"
+            raise BadInput(f"{message} {step}.", fix="Fill the gaps: every zone needs one regular step.")
+    return step
 
 
 def _rows(text: str, name: str, needed: Iterable[str], aliases: Mapping[str, str]) -> Iterator[tuple[Row, str]]:
@@ -177,13 +254,13 @@ def _rows(text: str, name: str, needed: Iterable[str], aliases: Mapping[str, str
         yield dict(zip(header, (cell.strip() for cell in cells), strict=True)), at
 
 
-def _number(row: Row, column: str, at: str) -> float:
+def _number(row: Row, column: str, at: str, *, least: float = 0.0) -> float:
     try:
         value = float(row[column])
     except ValueError:
         value = math.nan
-    if not 0 <= value < math.inf:
-        raise BadInput(f"{at}: {column} is {row[column]!r}.", fix="Give a number, 0 or more.")
+    if not least <= value < math.inf:
+        raise BadInput(f"{at}: {column} is {row[column]!r}.", fix=f"Give a number, {least:g} or more.")
     return value
 
 

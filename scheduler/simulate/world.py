@@ -31,6 +31,8 @@ from lowtide.scheduler.model.plan import (
 from lowtide.scheduler.model.reason import ReasonCode
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.model.units import floor_to
+from lowtide.scheduler.simulate.installation import Booked
+from lowtide.scheduler.simulate.projects import Projects
 
 DONE_S = 1e-3
 """A job with a millisecond left has ended."""
@@ -74,11 +76,13 @@ class World:
         until: datetime,
         replan_s: float = 3600.0,
         run_s: Mapping[JobId, float] | None = None,
+        projects: Projects | None = None,
+        reservations: Sequence[Booked] = (),
     ) -> None:
         """Take the jobs in order of submission; the play ends ``until`` at the latest.
 
         Every ``replan_s`` all jobs are decided anew. ``run_s`` tells how long jobs truly run; without it, as long as
-        their views tell.
+        their views tell. ``projects`` keep count of what is spent; without them there are neither budgets nor shares.
         """
         self._arrivals = deque(sorted(arrivals, key=lambda view: (view.submitted_at, view.job_id)))
         self._sites, self._queues, self._outlook = tuple(sites), queues, outlook
@@ -96,6 +100,8 @@ class World:
         self._told: dict[str, GridForecast] = {}
         self._since: dict[JobId, datetime] = {}
         self._inflow = Inflow()
+        self._projects, self._reservations = projects, tuple(reservations)
+        self._bookings = deque(sorted(at for booked in reservations for at in booked.turns()))
         self.plan_s: list[float] = []
         self.now = self._arrivals[0].submitted_at if self._arrivals else until
         self._planned_at = self.now
@@ -142,9 +148,12 @@ class World:
             self._open[job_id] = replace(view, waits_for=left)
 
     def _look(self) -> None:
-        """Ask about everybody when something new is told of the grid, and when it is time."""
+        """Ask about everybody when something new is told of the grid or of reservations, and when it is time."""
         told = self._outlook(self.now)
         news = any(told[zone] is not self._told.get(zone) for zone in told)
+        while self._bookings and self._bookings[0] <= self.now:
+            self._bookings.popleft()
+            news = True
         if news or self.now - self._planned_at >= self._replan:
             self._told = told
             self._asked.update(self._open)
@@ -204,6 +213,8 @@ class World:
             asked,
             self._inflow.gpus(self.now),
             is_brief=True,
+            projects={} if self._projects is None else self._projects.views(views, self.now),
+            reservations=tuple(b.reservation for b in self._reservations if b.is_ahead(self.now)),
         )
 
     def _run_on(self, job_id: JobId, since: datetime) -> None:
@@ -213,6 +224,8 @@ class World:
             view, course = self._open[job_id], self.courses[job_id]
             site, begun, _ = course.stretches[-1]
             course.stretches[-1] = (site, begun, self.now)
+            if self._projects is not None:
+                self._projects.ran(view, since, self.now)
             self._open[job_id] = replace(view, remaining_s=view.remaining_s - passed_s)
             course.rest_s -= passed_s
             self._since[job_id] = self.now
@@ -273,7 +286,7 @@ class World:
         course.suspensions += 1
         del self._since[decision.job_id]
         self._open[decision.job_id] = replace(
-            view, state=JobState.SUSPENDED, site=None, running_since=None, suspensions=view.suspensions + 1
+            view, state=JobState.SUSPENDED, site=None, pool="", running_since=None, suspensions=view.suspensions + 1
         )
         self._ask_the_waiting()
 
@@ -285,7 +298,7 @@ class World:
                 self._asked.add(job_id)
 
     def _next(self) -> datetime:
-        moments = [self._planned_at + self._replan] if self._open else []
+        moments = [self._planned_at + self._replan, *list(self._bookings)[:1]] if self._open else []
         if self._arrivals:
             moments.append(self._arrivals[0].submitted_at)
         if self._ends:

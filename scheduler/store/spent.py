@@ -6,7 +6,7 @@ Whole-number sums that are moved on, as in ``totals.py``: rows are never deleted
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 
 from sqlalchemy import (
     BigInteger,
@@ -22,14 +22,11 @@ from sqlalchemy import (
 )
 
 from lowtide.scheduler.model.lifecycle import LIVE_ATTEMPT_STATES
+from lowtide.scheduler.model.spending import DAY, MICRO, Days, Used, by_day
 from lowtide.scheduler.store.tables import attempt, emission, event, job
 
-MICRO = 1_000_000
-DAY = timedelta(days=1)
 DAY_US = 86_400 * MICRO
 EPOCH = date(1970, 1, 1)
-Days = Counter[tuple[str, date]]
-"""By project and day in UTC."""
 
 
 @dataclass(slots=True)
@@ -49,24 +46,9 @@ class Spent:
         self.gpu_us.update(ran)
         self._read_to = newest
 
-    def emissions_g(self, project: str, start: datetime, end: datetime) -> float:
-        """Grams of the days in [start, end), which begin and end at midnight UTC."""
-        return summed(self.emissions_ug, project, start, end)
-
-    def gpu_s(self, project: str, start: datetime, end: datetime) -> float:
-        """GPU-seconds of attempts that have ended, of the same days."""
-        return summed(self.gpu_us, project, start, end)
-
-
-def by_day(start: datetime, end: datetime) -> list[tuple[date, int]]:
-    """The microseconds of [start, end) in each day in UTC."""
-    found, at = [], start.astimezone(UTC)
-    while at < end:
-        midnight = at.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
-        until = min(midnight, end)
-        found.append((at.date(), (until - at) // timedelta(microseconds=1)))
-        at = until
-    return found
+    def used(self, running_us: Days | None = None) -> Used:
+        """The sums, with what attempts that still run have used."""
+        return Used(self.emissions_ug, self.gpu_us, Counter() if running_us is None else running_us)
 
 
 def gpu_days(attempts: Iterable[tuple[str, RowMapping, datetime]]) -> Days:
@@ -76,12 +58,6 @@ def gpu_days(attempts: Iterable[tuple[str, RowMapping, datetime]]) -> Days:
         for day, ran_us in by_day(row["started_at"], end) if row["started_at"] is not None else ():
             found[project, day] += row["gpus"] * ran_us
     return found
-
-
-def summed(days: Days, project: str, start: datetime, end: datetime) -> float:
-    """The sum over the days in [start, end), which begin and end at midnight UTC, in millions."""
-    first = start.date()
-    return sum(days[project, first + i * DAY] for i in range((end - start) // DAY)) / MICRO
 
 
 def _newest(connection: Connection) -> tuple[int, int]:

@@ -57,6 +57,8 @@ class Totals:
     emissions_ug: Counter[LedgerKey] = field(default_factory=Counter)
     baseline_ug: Counter[LedgerKey] = field(default_factory=Counter)
     compared_ug: Counter[LedgerKey] = field(default_factory=Counter)
+    cost_millionths: Counter[LedgerKey] = field(default_factory=Counter)
+    """By project, site and currency."""
     oldest_waiting: dict[str, datetime] = field(default_factory=dict)
     _read_to: dict[str, int] = field(default_factory=dict)
 
@@ -73,12 +75,14 @@ class Totals:
         emissions_ug = _sums(connection, self._fresh(emission, newest, _emissions()))
         baseline_ug = _sums(connection, self._fresh(baseline, newest, _baselines()))
         compared_ug = _sums(connection, self._fresh(baseline, newest, _compared()))
+        cost_millionths = _sums(connection, self._fresh(emission, newest, _costs()))
         still_open, oldest = _by_job(connection, open_jobs()), _oldest(connection)
         self.ended.update(ended)
         self.energy_mj.update(energy_mj)
         self.emissions_ug.update(emissions_ug)
         self.baseline_ug.update(baseline_ug)
         self.compared_ug.update(compared_ug)
+        self.cost_millionths.update(cost_millionths)
         self.open, self.oldest_waiting, self._read_to = still_open, oldest, newest
 
     def jobs(self, queue: str, what: str, state: str | None = None) -> int:
@@ -160,7 +164,12 @@ def _energy() -> Query:
 
 
 def _emissions() -> Query:
-    return _ledger(emission, _micrograms(emission.c.emissions_g), job.c.queue, site.c.zone)
+    return _ledger(emission, _millionths(emission.c.emissions_g), job.c.queue, site.c.zone)
+
+
+def _costs() -> Query:
+    keys = (job.c.project, attempt.c.site, emission.c.currency)
+    return _ledger(emission, _millionths(emission.c.cost), *keys).where(emission.c.cost.is_not(None))
 
 
 def _ledger(table: Table, figure: ColumnElement[int], *keys: ColumnElement[str]) -> Query:
@@ -176,7 +185,7 @@ def _ledger(table: Table, figure: ColumnElement[int], *keys: ColumnElement[str])
 def _baselines() -> Query:
     keys = (job.c.queue, baseline.c.data["zone"].as_string())
     source = baseline.join(job, job.c.id == baseline.c.job_id)
-    figure = _micrograms(baseline.c.emissions_g)
+    figure = _millionths(baseline.c.emissions_g)
     return select(*keys, figure).select_from(source).where(baseline.c.emissions_g.is_not(None)).group_by(*keys)
 
 
@@ -188,12 +197,12 @@ def _compared() -> Query:
         .join(attempt, attempt.c.job_id == job.c.id)
         .join(emission, emission.c.attempt_id == attempt.c.id)
     )
-    figure = _micrograms(emission.c.emissions_g)
+    figure = _millionths(emission.c.emissions_g)
     return select(*keys, figure).select_from(source).where(baseline.c.emissions_g.is_not(None)).group_by(*keys)
 
 
-def _micrograms(grams: ColumnElement[float]) -> ColumnElement[int]:
-    return func.sum(cast(func.round(grams * MICRO), BigInteger))
+def _millionths(amount: ColumnElement[Any]) -> ColumnElement[int]:
+    return func.sum(cast(func.round(amount * MICRO), BigInteger))
 
 
 def _by_job(connection: Connection, query: Query) -> Counter[JobKey]:

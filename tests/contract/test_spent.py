@@ -11,10 +11,11 @@ from sqlalchemy import insert
 from lowtide.scheduler.model.job import JobId, JobSpec, Resources, spec_to_json
 from lowtide.scheduler.model.lifecycle import AttemptState
 from lowtide.scheduler.model.reason import Reason, ReasonCode
+from lowtide.scheduler.model.spending import by_day
 from lowtide.scheduler.store import attempts, jobs
 from lowtide.scheduler.store import tables as t
 from lowtide.scheduler.store.database import Database
-from lowtide.scheduler.store.spent import Spent, by_day
+from lowtide.scheduler.store.spent import Spent
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -73,20 +74,20 @@ def test_grams_are_counted_once_by_project_and_day(database: Database) -> None:
     emit(database, scans, NOON, 1.5, "cpu")
     emit(database, scans, FIRST + DAY, 100.0)
     for found in (look(database, look(database, spent)), look(database)):
-        assert found.emissions_g("scans", FIRST, FIRST + DAY) == 11.75
-        assert found.emissions_g("scans", FIRST, FIRST + 2 * DAY) == 111.75
-        assert found.emissions_g("scans", FIRST - 30 * DAY, FIRST) == 0.0
-        assert found.emissions_g("cells", FIRST, FIRST + DAY) == 7.0
+        assert found.used().emissions_g("scans", FIRST, FIRST + DAY) == 11.75
+        assert found.used().emissions_g("scans", FIRST, FIRST + 2 * DAY) == 111.75
+        assert found.used().emissions_g("scans", FIRST - 30 * DAY, FIRST) == 0.0
+        assert found.used().emissions_g("cells", FIRST, FIRST + DAY) == 7.0
 
 
 def test_gpu_time_of_ended_attempts_is_cut_at_midnight(database: Database) -> None:
     attempt = begin(database, "a", "scans", NOON)
     spent = look(database)
-    assert spent.gpu_s("scans", FIRST, FIRST + 3 * DAY) == 0.0
+    assert spent.used().gpu_h("scans", FIRST, FIRST + 3 * DAY) == 0.0
     end(database, attempt, NOON + timedelta(hours=13))
     for found in (look(database, spent), look(database)):
-        assert found.gpu_s("scans", FIRST, FIRST + DAY) == 2 * 12 * 3600
-        assert found.gpu_s("scans", FIRST + DAY, FIRST + 2 * DAY) == 2 * 3600
+        assert found.used().gpu_h("scans", FIRST, FIRST + DAY) == 2 * 12
+        assert found.used().gpu_h("scans", FIRST + DAY, FIRST + 2 * DAY) == 2
 
 
 def test_the_days_of_a_stretch_add_up_to_it() -> None:

@@ -1,6 +1,7 @@
 """The sums behind the metrics: what was added since the last look, and the same after a restart (INV-17)."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
+from lowtide.scheduler.metrics import _ledger
 from lowtide.scheduler.model.job import JobId, JobSpec, Resources, spec_to_json
 from lowtide.scheduler.model.lifecycle import AttemptState, JobState
 from lowtide.scheduler.model.reason import Reason, ReasonCode
@@ -59,6 +61,7 @@ def end(database: Database, job_id: str, attempt: str, state: JobState, at: date
     used = {"end_at": at, "energy_mj": draws.randrange(10**9), "source": "s", "quality": "measured", "scale": 1.0}
     how = {"grid_source": "s", "zone": "GB", "signal": "average", "basis": "direct", "accounting": "consumption"}
     price = {"emissions_g": draws.random() * 100, "g_per_kwh": 100.0, "pue": 1.0, "kind": "actual", **how}
+    price |= {"cost": draws.random(), "currency": draws.choice(["EUR", "GBP"])}
     base = {"job_id": job_id, "start_at": at, "emissions_g": draws.random() * 100, "data": {"zone": "GB"}}
     with database.write() as connection:
         attempts.move(connection, attempt, AttemptState(state.value), **common)
@@ -92,6 +95,16 @@ def expected(database: Database, queue: str, what: str) -> int:
     return len(micros) if figure == "count" else sum(m <= float(figure) * 1e6 for m in micros)
 
 
+def costs_walked_over(database: Database) -> dict[tuple[str, ...], int]:
+    """By project, site and currency, in millionths of its unit."""
+    with database.read() as connection:
+        rows = connection.execute(select(t.emission.c.cost, t.emission.c.currency)).all()
+    found: Counter[tuple[str, ...]] = Counter()
+    for paid, currency in rows:
+        found["default", "lab", currency] += round(paid * 1e6)
+    return found
+
+
 def test_inv17_sums_carried_on_equal_those_of_a_restart_and_of_a_walk_over_every_job(database: Database) -> None:
     draws, carried, live = random.Random(7), Totals(), {}
     figures = ["count", "late", *(f"{s}_{e}" for s in SPANS for e in ("count", "us", *WAIT_BUCKETS_S))]
@@ -118,6 +131,7 @@ def test_inv17_sums_carried_on_equal_those_of_a_restart_and_of_a_walk_over_every
     assert carried.emissions_ug == fresh.emissions_ug
     assert carried.baseline_ug == fresh.baseline_ug
     assert carried.compared_ug == fresh.compared_ug
+    assert carried.cost_millionths == fresh.cost_millionths == costs_walked_over(database)
     for queue in QUEUES:
         told = {what: carried.jobs(queue, what) for what in figures}
         assert told == {what: expected(database, queue, what) for what in figures}
@@ -178,3 +192,13 @@ def test_savings_are_told_over_jobs_that_have_both_sides(database: Database) -> 
     totals = look(database)
     assert totals.compared_ug["research", "GB"] == sum(round(g * 1e6) for g in grams)
     assert totals.emissions_ug["research", "GB"] == totals.compared_ug["research", "GB"] + 5_000_000
+
+
+def test_what_was_paid_is_told_by_project_site_and_currency(database: Database) -> None:
+    job_id = submit(database, 0, NOON)
+    end(database, job_id, start(database, job_id, NOON), JobState.SUCCEEDED, NOON, random.Random(1))
+    (sample,) = next(one for one in _ledger(look(database)) if one.name == "lowtide_electricity_cost").samples
+    with database.read() as connection:
+        (paid,) = connection.execute(select(t.emission)).mappings()
+    assert sample.labels == {"project": "default", "site": "lab", "currency": paid["currency"]}
+    assert sample.value == pytest.approx(paid["cost"], abs=1e-6)

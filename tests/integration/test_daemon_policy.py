@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from lowtide.connectors.cluster.fake import Script, SimulatedCluster
-from lowtide.scheduler.cli.replay_view import replay
+from lowtide.scheduler.cli.replay_view import _past, replay
 from lowtide.scheduler.control.assemble import Daemon
 from lowtide.scheduler.control.settling import store_series
 from lowtide.scheduler.model.errors import BadInput, Conflict, NotFound
+from lowtide.scheduler.model.reservation import Wish
 from lowtide.scheduler.model.series import Accounting, Basis, Point, PointKind, Series, Signal
 from lowtide.scheduler.report.issues import issues_of
 from lowtide.scheduler.store import issues
@@ -164,6 +165,28 @@ def test_the_past_tells_what_jobs_did_and_nothing_of_jobs_that_are_on_their_way(
             assert told["intensity"] == {}
             with pytest.raises(BadInput, match="nothing to play"):
                 replay(told, SET, "trial")
+
+    play(story)
+
+
+def test_the_past_tells_projects_and_what_they_used_and_what_was_kept_free(tmp_path: Path) -> None:
+    async def story() -> None:
+        projects = [{"name": "scans", "share": 2.0, "budgets": [{"period": "month", "carbon_g": 10.0, "gpu_h": 2.0}]}]
+        lab = SeenRunning()
+        async with a_daemon(tmp_path, {"lab": lab.cluster}, queues=QUEUES, projects=projects) as daemon:
+            await lab.run_one(daemon, project="scans", resources={"gpus": 1})
+            await daemon.service.reserve(Wish("lab"), actor="ann", why=None)
+            await daemon.service.undrain("lab", "", actor="ann", why=None)
+            told = json.loads(json.dumps(await daemon.service.past(1)))
+            assert told["jobs"][0]["project"] == "scans"
+            past = _past(told)
+            assert past.projects == (daemon.settings.projects[0].project(),)
+            assert len(past.projects[0].budgets) == 2
+            (kept,) = past.reservations
+            assert kept.reservation.is_drain
+            assert kept.ended_at is not None
+            assert kept.made_at <= kept.ended_at
+            assert [row for row in told["projects"]["used"] if row[1] >= told["end"][:10]] == []
 
     play(story)
 

@@ -16,13 +16,14 @@ from lowtide.scheduler.cli.root import app
 assert main.COMMAND_MODULES, "importing the entry point registers the commands"
 JOBS = "submit_s,duration_s,gpus\n0,3600,1\n1800,7200,2\n72000,5400,1\n"
 KEYS = [
-    *("policy", "params", "zones", "gpus", "jobs", "completed", "failed"),
-    *("emissions_g", "baseline_emissions_g", "ratio", "transfer_g", "transfer_kwh", "energy_kwh", "cost", "currency"),
+    *("policy", "params", "zones", "gpus", "sites", "jobs", "completed", "failed"),
+    *("emissions_g", "baseline_emissions_g", "ratio", "transfer_g", "transfer_kwh", "energy_kwh"),
+    *("cost", "currency", "baseline_cost"),
     *("mean_wait_h", "p95_wait_h", "max_wait_h", "patience_misses", "deadline_misses"),
     *("longest_miss_h", "peak_gpus", "suspensions", "churn"),
     *("lost_work_s", "bound_g", "bound_ratio", "over_bound_fraction", "captured_fraction"),
     *("forecast", "as_issued", "seed", "clairvoyant", "estimate"),
-    *("slot_s", "plan_p50_ms", "plan_p99_ms", "wall_s", "foresight_fraction"),
+    *("slot_s", "plan_p50_ms", "plan_p99_ms", "projects", "wall_s", "foresight_fraction"),
 ]
 
 

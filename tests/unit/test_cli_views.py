@@ -186,6 +186,20 @@ def test_a_receipt_that_is_priced_in_part_says_for_how_much() -> None:
     assert line.split() == ["emissions", "so", "far", "90.0", "gCO2e", "for", "50%", "of", "the", "energy"]
 
 
+def test_a_report_sums_what_was_paid_by_currency_and_its_rows_have_it() -> None:
+    prices = {"EUR": 1.5, "GBP": 2.5}
+    paid = [a_receipt(a_finished_job()) | {"cost": cost, "currency": currency} for currency, cost in prices.items()]
+    costs = [{"currency": one["currency"], "cost": one["cost"], "jobs": 1} for one in paid]
+    report = {**a_receipt(a_finished_job()), "jobs": [*paid, a_receipt(a_finished_job())], "costs": costs}
+    head, first, _, unknown, total, *_ = receipt_view.report_text(report).splitlines()
+    assert head.endswith("COST")
+    assert first.endswith("1.5 EUR")
+    assert unknown.endswith("-")
+    assert total.endswith("1.5 EUR + 2.5 GBP")
+    assert "COST" not in receipt_view.report_text({**report, "costs": []})
+    assert [(row["cost"], row["currency"]) for row in receipt_view.flat(report)][1:] == [(2.5, "GBP"), (None, None)]
+
+
 def test_what_electricity_costs_is_told_where_it_is_known() -> None:
     receipt = a_receipt(a_finished_job()) | {"cost": 1.2345, "currency": "EUR"}
     line = next(line for line in receipt_view.receipt_text(receipt).splitlines() if line.startswith("electricity"))
@@ -358,7 +372,7 @@ def test_receipts_plans_and_the_next_commands_fit_eighty_columns() -> None:
         plan_view.explain_text(a_plan(job)),
         plan_view.submitted_text(job, a_plan(job)),
         receipt_view.receipt_text(receipt),
-        receipt_view.report_text({**receipt, "jobs": [receipt] * 2}),
+        receipt_view.report_text({**receipt, "jobs": [receipt] * 2, "costs": []}),
     ]
     assert [widest(text) for text in texts if widest(text) > 80] == []
 

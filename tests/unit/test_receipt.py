@@ -162,3 +162,16 @@ def test_a_job_that_ran_wider_than_it_asked_for_says_what_it_is_compared_with() 
     assert note.startswith(f"It asked for {asked} GPU(s) and ran with 4, then 2: ")
     as_asked = receipts.receipt(a_job(), [a_row()], a_baseline(), [an_attempt(gpus=asked)])
     assert not any(note.startswith("It asked for") for note in as_asked["notes"])
+
+
+def test_a_report_adds_up_what_was_paid_currency_by_currency_and_says_how_many_it_covers() -> None:
+    paid = [a_receipt([a_row(cost=0.5, currency=currency)]) for currency in ("EUR", "GBP", "EUR")]
+    told = receipts.report([*paid, a_receipt([a_row()])], now=NOON)
+    assert told["costs"] == [
+        {"currency": "EUR", "cost": pytest.approx(1.0), "jobs": 2},
+        {"currency": "GBP", "cost": pytest.approx(0.5), "jobs": 1},
+    ]
+    assert "The cost covers 3 of 4 jobs: the others have no tariff, or are not priced yet." in told["notes"]
+    without = receipts.report([a_receipt([a_row()])], now=NOON)
+    assert without["costs"] == []
+    assert not any("cost" in note for note in without["notes"])

@@ -22,18 +22,18 @@ def test_without_a_limit_every_job_has_the_cheapest_hours_of_its_own_time() -> N
 
 
 def test_capacity_pushes_the_second_job_into_the_next_cheapest_hour() -> None:
-    assert bound_g([a_demand(), a_demand()], PRICE, HOUR_S, 1) == pytest.approx(300.0)
-    assert bound_g([a_demand(), a_demand()], PRICE, HOUR_S, 2) == pytest.approx(200.0)
-    assert bound_g([a_demand(), a_demand(gpus=2)], PRICE, HOUR_S, 2) == pytest.approx(400.0)
+    assert bound_g([a_demand(), a_demand()], PRICE, HOUR_S, [1]) == pytest.approx(300.0)
+    assert bound_g([a_demand(), a_demand()], PRICE, HOUR_S, [2]) == pytest.approx(200.0)
+    assert bound_g([a_demand(), a_demand(gpus=2)], PRICE, HOUR_S, [2]) == pytest.approx(400.0)
 
 
 def test_a_cheaper_site_is_used_where_the_job_may() -> None:
     price = np.vstack((PRICE, PRICE / 2))
     free = Demand(0.0, 4 * HOUR_S, HOUR_S, 1, 1000.0, (0, 1))
-    assert bound_g([free], price, HOUR_S, 1) == pytest.approx(50.0)
-    assert bound_g([a_demand()], price, HOUR_S, 1) == pytest.approx(100.0)
+    assert bound_g([free], price, HOUR_S, [1, 1]) == pytest.approx(50.0)
+    assert bound_g([a_demand()], price, HOUR_S, [1, 1]) == pytest.approx(100.0)
 
 
 def test_what_cannot_be_done_in_time_has_no_bound() -> None:
     assert math.isnan(bound_g([a_demand(end_h=0.5)], PRICE, HOUR_S, None))
-    assert math.isnan(bound_g([a_demand(end_h=1.0), a_demand(end_h=1.0)], PRICE, HOUR_S, 1))
+    assert math.isnan(bound_g([a_demand(end_h=1.0), a_demand(end_h=1.0)], PRICE, HOUR_S, [1]))

@@ -33,6 +33,8 @@ def told(*jobs: dict[str, Any], series: Series | None = None, issued: Sequence[S
         "jobs": list(jobs) or [a_past_job()],
         "intensity": {"GB": (series or a_past_day()).to_json()},
         "issues": {"GB": issues_json(list(issued))},
+        "projects": {"declared": [], "half_life_h": 168.0, "used": []},
+        "reservations": [],
     }
 
 
@@ -159,3 +161,78 @@ def test_where_only_some_zones_have_forecasts_the_others_are_named_as_known() ->
     found: dict[str, Any] = replay(plain, "queues: {}", "trial")
     assert found["forecast"] == "mixed"
     assert "as they were issued in GB; of the other zones" in replay_text(found)
+
+
+NIGHT_RATE = {"begin_min": 0, "end_min": 360, "days": list(range(7)), "per_kwh": 0.1}
+DAY_RATE = {"begin_min": 360, "end_min": 1440, "days": list(range(7)), "per_kwh": 0.4}
+TARIFF = {"currency": "EUR", "timezone": "UTC", "rates": [NIGHT_RATE, DAY_RATE]}
+
+
+def test_each_schedule_tells_what_it_would_have_cost_by_the_tariff_pue_included() -> None:
+    plain = told()
+    plain["sites"][0]["tariff"] = TARIFF
+    found: dict[str, Any] = replay(plain, "queues: {research: {policy: lowest_window}}", "trial")
+    assert column(found, "what happened")["cost"] == pytest.approx(0.3 * 0.1 * 1.5)
+    assert column(found, "trial")["cost"] == pytest.approx(0.3 * 0.4 * 1.5)
+    assert {one["currency"] for one in found["columns"]} == {"EUR"}
+    rows = replay_text(found).splitlines()
+    assert rows[0].endswith("COST")
+    assert rows[1].endswith("0.045 EUR")
+
+
+def test_without_a_tariff_everywhere_no_cost_is_told() -> None:
+    plain = told(a_past_job(), a_past_job("mri-2", allowed_sites=["hall"]))
+    plain["sites"][0]["tariff"] = TARIFF
+    plain["sites"].append({"name": "hall", "zone": "GB", "gpus": 2, "cpus": 8})
+    found: dict[str, Any] = replay(plain, "queues: {}", "trial")
+    assert [one["cost"] for one in found["columns"]] == [pytest.approx(2 * 0.3 * 0.1 * 1.5), None, None]
+    assert "COST" not in replay_text(replay(told(), "queues: {}", "trial"))
+
+
+HOUR_US = 3_600_000_000
+
+
+def budgeted(period: str, used: list[Any]) -> dict[str, Any]:
+    """Three jobs of an hour on a GPU, the last two hours after the others, on account of two GPU-hours."""
+    plain = told(a_past_job(), a_past_job("mri-2", submitted_at="2026-03-01T03:00:00+00:00"), a_past_job("mri-3"))
+    budget = {"period": period, "measure": "gpu", "limit": 2.0, "near": 0.8}
+    declared = [{"name": "default", "share": 1.0, "budgets": [budget]}]
+    return plain | {"projects": {"declared": declared, "half_life_h": 168.0, "used": used}}
+
+
+def ended(plain: dict[str, Any]) -> list[str]:
+    outcomes = replayed(usable(_past(plain)), {"research": ASAP})
+    return sorted(job_id for job_id, one in outcomes.items() if one.finished_at is not None)
+
+
+@pytest.mark.parametrize(
+    ("period", "used", "within"),
+    [
+        ("day", [], ["mri-1", "mri-3"]),
+        ("month", [["default", "2026-02-28", 0, 2 * HOUR_US]], ["mri-1", "mri-3"]),
+        ("year", [["default", "2026-02-28", 0, 2 * HOUR_US]], []),
+        ("year", [["another", "2026-02-28", 0, 2 * HOUR_US]], ["mri-1", "mri-3"]),
+        ("year", [["default", "2026-03-01", 0, 2 * HOUR_US]], ["mri-1", "mri-3"]),
+    ],
+)
+def test_budgets_hold_in_a_replay_with_what_was_used_before_and_not_on_its_own_days(
+    period: str, used: list[Any], within: list[str]
+) -> None:
+    assert ended(budgeted(period, used)) == within
+
+
+def test_what_was_drained_is_drained_in_a_replay_from_when_that_was_ordered_until_it_was_ended() -> None:
+    drain: dict[str, Any] = {"number": 1, "site": "lab", "pool": "", "at": "2026-03-01T00:30:00+00:00"}
+    drain |= {"start_at": "2026-03-01T01:00:00+00:00", "end_at": None, "ended_at": "2026-03-01T04:00:00+00:00"}
+    drain |= dict.fromkeys(("gpus", "cpus", "project", "queue"))
+    plain = told(a_past_job()) | {"reservations": [drain]}
+    (found,) = replayed(usable(_past(plain)), {"research": ASAP}).values()
+    assert found.stretches[0][1] == START + 4 * HOUR
+
+
+def test_pools_count_in_a_replay() -> None:
+    plain = told(*(a_past_job(f"mri-{n}", gpu_model="H100") for n in (1, 2)))
+    pools = [{"name": name, "gpus": 1, "cpus": 4, "gpu_model": model} for name, model in (("a", "H100"), ("b", "A100"))]
+    plain["sites"][0]["pools"] = pools
+    outcomes = replayed(usable(_past(plain)), {"research": ASAP}).values()
+    assert sorted(one.stretches[0][1] for one in outcomes) == [START + HOUR, START + 2 * HOUR]
