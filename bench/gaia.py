@@ -56,7 +56,7 @@ class Asked:
 def asked_of(play: Play, estimate: Estimate) -> list[Asked]:
     """The jobs, with the run times that are told."""
     patience = play.patience
-    assert patience is not None  # noqa: S101 - these rules know no queues that would have any
+    assert patience is not None, "these rules know no queues that would have any"
     lengths = {short: [j.duration_s for j in play.jobs if patience.is_short(j) is short] for short in (True, False)}
     mean_s = {short: math.fsum(found) / max(len(found), 1) for short, found in lengths.items()}
     exact = estimate is Estimate.EXACT
