@@ -36,6 +36,7 @@ from lowtide.scheduler.model.quantity import (
     memory_bytes,
     moment,
 )
+from lowtide.scheduler.model.throttle import POWER_HELP, Allowed, allowed, within
 from lowtide.scheduler.model.width import WIDTHS_HELP, Widths, widths_of
 
 MAX_ARGV_BYTES = 96 * 1024
@@ -108,6 +109,11 @@ DeclaredWidths = Annotated[
         }
     ),
 ]
+PowerLimits = Annotated[
+    Allowed,
+    BeforeValidator(allowed),
+    WithJsonSchema({"type": "object", "description": f"power limits of its GPUs that it may be run at: {POWER_HELP}"}),
+]
 Moment = Annotated[str, Field(max_length=64, description=MOMENT_HELP)]
 Country = Annotated[
     str,
@@ -174,7 +180,8 @@ class JobFile(_Strict):
     ] = Field(default_factory=dict)
     depends_on: Dependencies = ()
     data: DataSets = ()
-    widths: DeclaredWidths = ()
+    widths: DeclaredWidths = Field((), json_schema_extra={"default": {}})
+    power: PowerLimits = Field((), json_schema_extra={"default": {}})
 
     @field_validator("entrypoint", mode="before")
     @classmethod
@@ -247,6 +254,7 @@ class JobFile(_Strict):
         _refuse(
             not is_told, f"asks for {asked} GPUs, and 'widths' tells no throughput of that; add it, or ask for these"
         )
+        _refuse(self.power != () and not asked, "has 'power' and asks for no GPUs; leave out 'power', or ask for GPUs")
         return self
 
     def argv(self) -> tuple[str, ...]:
@@ -297,6 +305,7 @@ class JobFile(_Strict):
             depends_on=self.depends_on,
             data=self.data,
             widths=self.widths,
+            power=within(self.power, held.gpu_model),
         )
 
 

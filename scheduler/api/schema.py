@@ -53,6 +53,7 @@ class Job(_Shape):
     gpus: int
     cpus: int
     widths: dict[str, float]
+    power: dict[str, float]
     site: str | None
     attempts: int
     suspensions: int

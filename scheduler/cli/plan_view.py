@@ -218,6 +218,7 @@ def _plan_facts(plan: Json, job: Json | None) -> list[tuple[str, str]]:
         ("next review", local(plan["next_review_at"]) if plan["next_review_at"] and not ended else ""),
         ("saving", saving),
         ("widths", f"{', '.join(job['widths'])} GPUs" if job and job.get("widths") else ""),
+        ("power limits", ", ".join(f"{float(limit):.0%}" for limit in (job.get("power") if job else None) or ())),
         ("data", ", ".join(job.get("data") or []) if job else ""),
         ("depends on", ", ".join(job.get("depends_on") or []) if job else ""),
         ("site", str(job["site"]) if job and job["site"] else ""),

@@ -9,6 +9,7 @@ from typing import Any, NewType
 from lowtide.scheduler.model.data import Data, data_of
 from lowtide.scheduler.model.dependency import Dependency, dependencies
 from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.throttle import Point
 from lowtide.scheduler.model.width import Widths, widths_of
 
 JobId = NewType("JobId", str)
@@ -44,7 +45,9 @@ class JobSpec:
     patience holds. ``residency`` names the allowed jurisdictions; empty means anywhere. ``own_checkpoints``:
     the program keeps its state where it finds it again at any site, without the checkpoint helper. ``depends_on``: jobs
     that must have ended before it begins; its patience then counts from their end. ``data``: what it reads and
-    where that lies.
+    where that lies. ``widths``: GPU counts that it can run with and their throughput, ``resources.gpus`` among them;
+    empty where it runs with these alone. ``power``: power limits of its GPUs that it may be run at. What ``resources``
+    asks for, at full power, is the declared way: ``duration_s`` is measured in it.
     """
 
     name: str
@@ -71,6 +74,7 @@ class JobSpec:
     depends_on: tuple[Dependency, ...] = ()
     data: tuple[Data, ...] = ()
     widths: Widths = ()
+    power: tuple[Point, ...] = ()
 
     def latest_finish(self, submitted_at: datetime, queue_patience_s: float) -> datetime:
         """When the job must have ended: its deadline, or patience plus expected run time."""
@@ -84,6 +88,15 @@ class JobSpec:
         """Seconds of work done per second with so many GPUs; 1 as declared, and for what is not among its widths."""
         rates = dict(self.widths)
         return rates[gpus] / rates[self.resources.gpus] if {gpus, self.resources.gpus} <= rates.keys() else 1.0
+
+    def throughput_at(self, power_fraction: float) -> float:
+        """How much of its speed is left under a power limit; 1 for what is not among its limits."""
+        return next((throughput for fraction, throughput, _ in self.power if fraction == power_fraction), 1.0)
+
+    def draw_at(self, power_fraction: float) -> float:
+        """How much of its power is drawn under a power limit; 1 for what is not among its limits."""
+        found = (speed * energy for fraction, speed, energy in self.power if fraction == power_fraction)
+        return next(found, 1.0)
 
     def resources_at(self, gpus: int) -> Resources:
         """What an attempt with so many GPUs holds: CPUs in proportion, rounded up; memory as declared."""
@@ -115,7 +128,7 @@ def attempt_id(job_id: JobId, number: int) -> AttemptId:
     return AttemptId(f"{job_id}-a{number}")
 
 
-LATER = ("depends_on", "data", "widths")
+LATER = ("depends_on", "data", "widths", "power")
 """Fields that came after the first stored specs."""
 DROPPED = frozenset({"elastic", "throttleable"})
 """Fields of the first stored specs that nothing ever came of."""
@@ -127,7 +140,8 @@ def spec_to_json(spec: JobSpec) -> dict[str, object]:
     plain["argv"] = list(spec.argv)
     plain["resources"] = {name: getattr(spec.resources, name) for name in Resources.__slots__}
     plain["residency"] = sorted(spec.residency)
-    plain["widths"] = [list(one) for one in spec.widths]
+    for name in ("widths", "power"):
+        plain[name] = [list(one) for one in getattr(spec, name)]
     for name in ("depends_on", "data"):
         plain[name] = [str(one) for one in getattr(spec, name)]
     for name in LATER:
@@ -148,6 +162,7 @@ def spec_from_json(plain: dict[str, Any]) -> JobSpec:
     values["depends_on"] = dependencies(values.get("depends_on", []))
     values["data"] = data_of(values.get("data", []))
     values["widths"] = widths_of(values.get("widths", []))
+    values["power"] = tuple((limit, speed, energy) for limit, speed, energy in values.get("power", []))
     values["urgency"] = Urgency(values["urgency"]) if values["urgency"] else None
     for name in ("begin_at", "deadline_at"):
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None

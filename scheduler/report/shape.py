@@ -65,6 +65,7 @@ def job_json(row: Mapping[Any, Any], *, now: datetime, site: str | None, figures
         "gpus": spec["resources"]["gpus"],
         "cpus": spec["resources"]["cpus"],
         "widths": {str(gpus): throughput for gpus, throughput in spec.get("widths", [])},
+        "power": {f"{limit:g}": throughput for limit, throughput, _ in spec.get("power", [])},
         "site": site,
         "attempts": row["attempts"],
         "suspensions": row["suspensions"],
