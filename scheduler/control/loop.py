@@ -29,6 +29,7 @@ from lowtide.scheduler.control.writer import Writer
 from lowtide.scheduler.decide.churn import Churn, churn
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import decision_to_dict
+from lowtide.scheduler.model import power_plan
 from lowtide.scheduler.model.errors import Conflict, StoreFailure
 from lowtide.scheduler.model.plan import Action, JobDecision, Plan, PolicyFailure, Snapshot
 from lowtide.scheduler.settings import Settings
@@ -235,6 +236,7 @@ class Loop:
             actor=ACTOR,
             reason=decision.reason,
             plan_id=plan_id,
+            power_plan=power_plan.to_json(power_plan.power_plan(chosen.segments)),
         )
         brings = self._observer.transfer(decision.job_id, chosen.site)
         if brings is not None:
