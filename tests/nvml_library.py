@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ SOURCE = r"""
 typedef void *device;
 int nvmlInit_v2(void) { return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, device *out) { *out = (device)1; return index ? 2 : 0; }
+int nvmlDeviceGetUUID(device d, char *text, unsigned length) { snprintf(text, length, "GPU-a"); return 0; }
 int nvmlDeviceGetTotalEnergyConsumption(device d, unsigned long long *mj) { *mj = 1; return 0; }
 int nvmlDeviceGetPowerManagementLimitConstraints(device d, unsigned *least, unsigned *most) {
     *least = 100000;
@@ -39,7 +41,7 @@ int nvmlDeviceSetPowerManagementLimit(device d, unsigned mw) {
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is needed to build the stand-in for NVML")
 
 
-def a_library(folder: Path) -> dict[str, str]:
+def a_library(folder: Path) -> dict[str, Any]:
     """Build it; the environment with which a process finds it, its GPU and its notes."""
     source, library = folder / "nvml.c", folder / NAME
     source.write_text(SOURCE)
@@ -50,6 +52,6 @@ def a_library(folder: Path) -> dict[str, str]:
     return {**found, "CUDA_VISIBLE_DEVICES": "0"}
 
 
-def limit_mw(environ: dict[str, str]) -> int:
+def limit_mw(environ: dict[str, Any]) -> int:
     """What the GPU is limited to now; 0 while it is being written."""
     return int(Path(environ["FAKE_NVML_LIMIT"]).read_text() or 0)

@@ -19,6 +19,8 @@ from typing import Any
 
 from lowtide.connectors.jobside.energy import Library
 
+UUID_BYTES = 96
+"""NVML asks for as many at most."""
 Load = Callable[[str], Any]
 Plan = list[tuple[float, float]]
 """From which Unix second on which share of the limit that was found holds; full power before the first."""
@@ -73,7 +75,7 @@ class Limits:
             return None
 
     def _set(self, gpus: "_Gpus", device: str, share: float) -> int:
-        note = _note(self._notes, device)
+        note = _note(self._notes, gpus.uuid(device))
         found_mw = _read(note)
         if found_mw is None:
             found_mw = gpus.limit_mw(device)
@@ -88,13 +90,19 @@ class Limits:
 
 
 def put_back(devices: Sequence[str], notes: Path, load: Load = ctypes.CDLL) -> None:
-    """Give those of the GPUs whose limit was changed the one that was found, and forget it once that is done."""
+    """Give those of the GPUs whose limit was changed the one that was found, and forget it once that is done.
+
+    Where it cannot be done the note stays, for the next who may.
+    """
+    if not any(notes.glob("*.mw")):
+        return  # as nearly always: NVML need not be opened
     for device in devices:
-        note = _note(notes, device)
-        found_mw = _read(note)
-        if found_mw is not None:
-            with contextlib.suppress(OSError, AttributeError):  # the note stays, for the next who may
-                _Gpus([device], load).set(device, found_mw)
+        with contextlib.suppress(OSError, AttributeError):
+            gpus = _Gpus([device], load)
+            note = _note(notes, gpus.uuid(device))
+            found_mw = _read(note)
+            if found_mw is not None:
+                gpus.set(device, found_mw)
                 note.unlink()
 
 
@@ -104,6 +112,13 @@ class _Gpus(Library):
     def __init__(self, devices: Sequence[str], load: Load) -> None:
         super().__init__(load)
         self._handles = {device: self._open(device) for device in devices}
+
+    def uuid(self, device: str) -> str:
+        """What tells it from all others; an index means another GPU in another container."""
+        text = ctypes.create_string_buffer(UUID_BYTES)
+        call = "nvmlDeviceGetUUID"
+        self._check(getattr(self._lib, call)(self._handles[device], text, ctypes.c_uint(UUID_BYTES)), call)
+        return text.value.decode()
 
     def limit_mw(self, device: str) -> int:
         return self._value(self._handles[device], "nvmlDeviceGetPowerManagementLimit", ctypes.c_uint())
@@ -124,8 +139,8 @@ class _Gpus(Library):
             raise OSError(message)
 
 
-def _note(notes: Path, device: str) -> Path:
-    return notes / f"{re.sub(r'[^A-Za-z0-9-]', '_', device)}.mw"
+def _note(notes: Path, uuid: str) -> Path:
+    return notes / f"{re.sub(r'[^A-Za-z0-9-]', '_', uuid)}.mw"
 
 
 def _read(note: Path) -> int | None:

@@ -119,7 +119,6 @@ class Runner:
         signal.signal(signal.SIGINT, self._on_term)
         offspring.die_with_parent(signal.SIGTERM)
         offspring.adopt_orphans()
-        self._limits.restore()  # what a runner that was killed with its guard has left
         lease = self._order.lease
         if lease is not None and not lease.acquire():
             _tell("the head of the cluster cannot be reached; the program was not started")
@@ -137,6 +136,7 @@ class Runner:
             self._forward()
         silence_s = lease.lease_s if lease else None
         self._guard = offspring.Guard(child.pid, self._control, silence_s, then=self._limits.restore)
+        self._limits.restore()  # what a runner that was killed with its guard has left
         energy = EnergyReader(os.getpid(), self._environ)
         self._say_started(child.pid, energy)
         code = self._watch(child, energy)

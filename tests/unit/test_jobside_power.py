@@ -31,6 +31,10 @@ class FakeNvml:
         pointer._obj.value = self._names.index(str(index.value)) + 1
         return 0
 
+    def nvmlDeviceGetUUID(self, handle: Any, text: Any, _length: Any) -> int:  # noqa: N802 - NVML's name
+        text.value = f"GPU-{self._names[handle.value - 1]}".encode()
+        return 0
+
     def nvmlDeviceGetPowerManagementLimit(self, handle: Any, pointer: Any) -> int:  # noqa: N802 - NVML's name
         pointer._obj.value = self.limits_mw[self._names[handle.value - 1]]
         return 0
@@ -135,7 +139,7 @@ def test_a_folder_that_belongs_to_somebody_else_is_neither_written_nor_believed(
     nvml: FakeNvml, notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes.mkdir()
-    (notes / "0.mw").write_text("400000")
+    (notes / "GPU-0.mw").write_text("400000")
     somebody = os.geteuid() + 1
     monkeypatch.setattr(os, "geteuid", lambda: somebody)
     gpus = limits(nvml, notes, (0.0, 0.6))
