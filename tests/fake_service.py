@@ -44,6 +44,7 @@ def a_job(job_id: str = "brain-mri-3f2a", **changes: Any) -> Json:
         "cpus": 4,
         "widths": {},
         "power": {},
+        "holds": None,
         "site": None,
         "attempts": 0,
         "suspensions": 0,

@@ -217,6 +217,7 @@ def _plan_facts(plan: Json, job: Json | None) -> list[tuple[str, str]]:
         ("latest start", local(plan["latest_start_at"]) if plan["latest_start_at"] and waits else ""),
         ("next review", local(plan["next_review_at"]) if plan["next_review_at"] and not ended else ""),
         ("saving", saving),
+        ("runs with", _held(job)),
         ("widths", f"{', '.join(job['widths'])} GPUs" if job and job.get("widths") else ""),
         ("power limits", ", ".join(f"{float(limit):.0%}" for limit in (job.get("power") if job else None) or ())),
         ("data", ", ".join(job.get("data") or []) if job else ""),
@@ -224,6 +225,15 @@ def _plan_facts(plan: Json, job: Json | None) -> list[tuple[str, str]]:
         ("site", str(job["site"]) if job and job["site"] else ""),
         ("attempts", _attempts(job) if job and job["attempts"] else ""),
     ]
+
+
+def _held(job: Json | None) -> str:
+    """How the job runs, where that is not simply as it asked for."""
+    holds = (job or {}).get("holds")
+    if job is None or holds is None or (holds["gpus"] == job["gpus"] and not holds["limits"]):
+        return ""
+    limits = (f"{one['power_fraction']:.0%} power from {local(one['since'])}" for one in holds["limits"])
+    return ", ".join([count(holds["gpus"], "GPU"), *limits])
 
 
 def _attempts(job: Json) -> str:

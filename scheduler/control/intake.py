@@ -151,7 +151,7 @@ class Intake(Lookup):
     def _fresh_json(self, new: jobs.NewJob) -> Json:
         row = {**jobs.row_values(new), "started_at": None, "finished_at": None, "held_by": None, "exit_code": None}
         row |= dict.fromkeys(plans.REVIEWED[3:])
-        return job_json(row, now=new.submitted_at, site=None, figures=None)
+        return job_json(row, now=new.submitted_at, last=None, figures=None)
 
     async def plan(self, spec: JobSpec) -> Json:
         """What would be decided now; writes nothing."""

@@ -69,6 +69,7 @@ def test_a_job_starts_wide_and_is_suspended_to_go_on_narrow_when_the_grid_turns(
             job = await await_state(daemon, job_id, "running")
             assert (job["gpus"], job["widths"]) == (1, {"1": 1.0, "2": 1.5})
             assert attempts_of(daemon) == [(2, 2)]
+            assert job["holds"] == {"gpus": 2, "cpus": 2, "limits": []}
             told = await daemon.service.explain(job_id)
             (chosen,) = [one for one in told["candidates"] if one["chosen"]]
             assert chosen["segments"][0]["gpus"] == 2
@@ -121,6 +122,7 @@ def test_a_job_is_limited_where_the_grid_is_dirty_until_a_site_turns_out_to_be_u
             assert note == "Attempt 1 ran at full power: no power limit could be set at lab (NVML error 4)."
             second = await submit(daemon, **LONG, **HARD)
             job = await await_state(daemon, second, "succeeded")
+            assert job["holds"] is None
             assert job["power"] == {"0.6": 0.9}
             assert plan_of(daemon, second) is None
 

@@ -401,3 +401,22 @@ def test_how_wide_and_how_hard_a_job_would_run_is_told_where_its_placements_diff
     text = plan_view.candidates_text(plan | {"candidates": [{**first, "segments": stretches}, *others]})
     assert "4 GPUs at 60% power, then" in " ".join(text.split())
     assert "GPU" not in plan_view.candidates_text(plan)
+
+
+def test_explain_tells_how_a_job_runs_where_it_does_not_run_as_it_asked_for() -> None:
+    limits = [
+        {"since": iso(NOW), "power_fraction": 0.6},
+        {"since": iso(NOW + timedelta(hours=1)), "power_fraction": 1.0},
+    ]
+    job = a_job() | {
+        "widths": {"2": 1.0, "4": 1.9},
+        "power": {"0.6": 0.9},
+        "holds": {"gpus": 4, "cpus": 8, "limits": limits},
+    }
+    text = " ".join(plan_view.explain_text(a_plan(job)).split())
+    assert "runs with 4 GPUs, 60% power from " in text
+    assert ", 100% power from " in text
+    assert "widths 2, 4 GPUs" in text
+    assert "power limits 60%" in text
+    as_asked = a_job() | {"holds": {"gpus": job["gpus"], "cpus": 4, "limits": []}}
+    assert "runs with" not in plan_view.explain_text(a_plan(as_asked))
