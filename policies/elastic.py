@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lowtide.policies.fill import Field, Piece
 from lowtide.policies.holding import placed_in
+from lowtide.policies.hull import hull
 from lowtide.policies.lift import sell_in_order
 from lowtide.policies.lowest_slots import cheaper, cheapest_slots, stop_now
 from lowtide.policies.mend import settled
@@ -29,6 +30,8 @@ from lowtide.policies.resize import resized
 from lowtide.policies.seed import seeds
 from lowtide.scheduler.model.mode import Mode
 
+FEW_MODES = 8
+"""Of more, those below the hull are not tried alone: they seldom win, and each takes milliseconds."""
 MANY = 1000
 """More pauses than there are slots to pause in."""
 
@@ -87,7 +90,8 @@ def _ways_to_begin(offer: Offer, field: Field) -> Iterator[tuple[Field, BoolArra
     yield field, must
     if _is_free(request):
         return
-    for mode in range(len(field.modes)):
+    usable = tuple(np.flatnonzero(field.room.any(axis=1)).tolist())
+    for mode in usable if len(usable) <= FEW_MODES else hull(field.modes, usable, may_idle=False):
         alone = (np.arange(len(field.modes)) == mode)[:, None]
         for slots in seeds(request, field, mode, keep_first=is_pinned):
             yield replace(field, room=field.room & slots), slots

@@ -49,6 +49,8 @@ RUNTIME_ENV_KEYS = ("pip", "conda", "config")
 RUNTIME_ENV_ELSEWHERE = {"env_vars": "env", "working_dir": "working_dir"}
 SHELLS = ("sh", "bash", "dash")
 MIN_DURATION_S = 1.0
+MOST_WAYS = 64
+"""Widths times power limits: a plan weighs each."""
 
 
 def _slug(value: str) -> str:
@@ -254,6 +256,8 @@ class JobFile(_Strict):
         _refuse(
             not is_told, f"asks for {asked} GPUs, and 'widths' tells no throughput of that; add it, or ask for these"
         )
+        ways = max(1, len(self.widths)) * (1 + len(within(self.power, self.resources.gpu_model)))
+        _refuse(ways > MOST_WAYS, f"has {ways} ways to run, more than {MOST_WAYS}; name fewer widths or power limits")
         _refuse(self.power != () and not asked, "has 'power' and asks for no GPUs; leave out 'power', or ask for GPUs")
         return self
 

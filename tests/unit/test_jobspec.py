@@ -191,6 +191,7 @@ def test_an_unknown_key_inside_resources_is_refused_with_the_nearest_one() -> No
         ({"deadline_action": "cancel"}, "deadline_action"),
         ({"interruptible": "yes"}, "interruptible"),
         ({"power": {"max_slowdown": "10%"}}, "job"),
+        ({"power": {"max_slowdown": 1}, "widths": dict.fromkeys(range(1, 12), 1.0), **GPU}, "job"),
         ({"power": {"max_slowdown": 1.5}, **GPU}, "power"),
         ({"power": {"max_slowdown": "10 percent"}, **GPU}, "power"),
         ({"power": {"max_slowdown": "10%", 0.8: 0.9}, **GPU}, "power"),
