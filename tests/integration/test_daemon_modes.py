@@ -129,20 +129,38 @@ def test_a_job_is_limited_where_the_grid_is_dirty_until_a_site_turns_out_to_be_u
     play(story)
 
 
-def test_a_program_has_the_gpus_of_its_width_on_a_real_cluster_and_is_told_how_many(
+TWO_WIDTHS = """
+trap 'exit 0' TERM
+echo "width $LOWTIDE_GPUS of $CUDA_VISIBLE_DEVICES, $OMP_NUM_THREADS threads" >> {told}
+[ "$LOWTIDE_GPUS" = 1 ] && exit 0
+sleep 120 & wait
+"""
+"""Runs with two GPUs until it is asked to stop, with one for a moment."""
+
+
+def test_on_a_real_cluster_a_program_has_the_gpus_of_its_width_first_wide_and_then_narrow(
     ray_url: str, tmp_path: Path
 ) -> None:
+    told = tmp_path / "told"
+
     async def story() -> None:
         sites = [{**SITE, "address": ray_url}]
         cluster = RayJobs(ray_url)
         async with a_daemon(tmp_path, {"lab": cluster}, queues=[ELASTIC], sites=sites, grids=[]) as daemon:
-            Grid(daemon, 10.0, 11.0, 12.0, 300.0)
-            script = "echo width $LOWTIDE_GPUS of $CUDA_VISIBLE_DEVICES, $OMP_NUM_THREADS threads"
-            widths: Json = {"resources": {"gpus": 1, "cpus": 1}, "widths": {"1": 1.0, "2": 2.0}}
-            job_id = await submit(daemon, **LONG, **widths, entrypoint=None, script=script)
-            await await_state(daemon, job_id, "succeeded", 90.0)
-            assert attempts_of(daemon) == [(2, 2)]
-            log = (tmp_path / "logs" / f"{job_id}-a1.log").read_text()
-            assert "width 2 of 0,1, 2 threads" in log
+            grid = Grid(daemon, 10.0, 11.0, 12.0, 13.0, 300.0)
+            script = TWO_WIDTHS.format(told=told)
+            job_id = await submit(daemon, **LONG, **WIDTHS, entrypoint=None, script=script)
+            await await_state(daemon, job_id, "running", 90.0)
+
+            async def runs() -> bool:
+                return told.exists()
+
+            await eventually(runs, "the program to run", 60.0)
+            grid.hours = [300.0]
+            await await_state(daemon, job_id, "succeeded", 120.0)
+            assert attempts_of(daemon) == [(2, 2), (1, 1)]
+            wide, narrow = told.read_text().splitlines()
+            assert wide == "width 2 of 0,1, 2 threads"
+            assert narrow in {"width 1 of 0, 1 threads", "width 1 of 1, 1 threads"}
 
     play(story)
