@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping
 
 from lowtide.scheduler.control import launch
+from lowtide.scheduler.control.doctor import limit_finding
 from lowtide.scheduler.control.modes import course, modes_of, power_w, worked_s
 from lowtide.scheduler.control.projects import Projects
 from lowtide.scheduler.control.sites import SiteRuntime
@@ -17,6 +18,7 @@ from lowtide.scheduler.model.job import JobId, JobSpec, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import OVERRUN_SHARE, GridForecast, JobView, SiteView, Snapshot
 from lowtide.scheduler.model.site import Queue, Site
+from lowtide.scheduler.report.shape import Json
 from lowtide.scheduler.settings import QueueSettings, Settings
 from lowtide.scheduler.store import attempts, dependencies, jobs, reservations
 from lowtide.scheduler.store import transfers as stored
@@ -42,9 +44,13 @@ class Observer:
         self._inflow: Inflow | None = None
         self._projects = Projects(settings)
         self._transfers: dict[str, tuple[Transfer, ...]] = {}
-        self._refusing: frozenset[str] = frozenset()
+        self.refusing_limits: dict[str, str] = {}
         self._speeds = {site.name: site.transfer_gbit_per_s for site in settings.sites}
         self._keeping = {site.name for site in settings.sites if launch.checkpoint_dir("any", site, settings)}
+
+    def findings(self) -> list[Json]:
+        """For doctor: where no power limit could be set of late, and what to do."""
+        return [limit_finding(site, why) for site, why in sorted(self.refusing_limits.items())]
 
     def decide_by(self, queues: Iterable[QueueSettings]) -> None:
         """Take other policies and limits, whole; the next snapshot has them."""
@@ -62,7 +68,7 @@ class Observer:
         rows = jobs.open_jobs(connection)
         self._learn(connection, rows, now)
         live = {row["job_id"]: row for row in attempts.live(connection)}
-        self._refusing = attempts.refusing_limits(connection, since=now - REFUSED_FOR)
+        self.refusing_limits = attempts.refusing_limits(connection, since=now - REFUSED_FOR)
         site_views = tuple(self._site(runtime, live.values()) for runtime in sites)
         views = tuple(self._job(row, live.get(row["id"]), now, site_views) for row in rows)
         views = self._hauling(connection, self._waiting(connection, views), rows)
@@ -219,7 +225,7 @@ class Observer:
 
     def _limits(self, places: Iterable[str]) -> bool:
         """Whether runners can set power limits wherever a job may run, as far as is known."""
-        return self._refusing.isdisjoint(places)
+        return self.refusing_limits.keys().isdisjoint(places)
 
     def _may_suspend(self, spec: JobSpec, places: Iterable[str]) -> bool:
         """Whether the job keeps its state over a suspension wherever it may run (INV-06).

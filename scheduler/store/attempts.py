@@ -237,10 +237,11 @@ def live(connection: Connection) -> list[RowMapping]:
     return list(connection.execute(query).mappings())
 
 
-def refusing_limits(connection: Connection, *, since: datetime) -> frozenset[str]:
-    """Sites where an attempt begun since then could not have its power limited."""
-    query = select(attempt.c.site).where(attempt.c.power_refused.is_not(None), attempt.c.created_at > since).distinct()
-    return frozenset(connection.execute(query).scalars())
+def refusing_limits(connection: Connection, *, since: datetime) -> dict[str, str]:
+    """Sites where an attempt begun since then could not have its power limited, with why, the newest reason of each."""
+    query = select(attempt.c.site, attempt.c.power_refused).order_by(attempt.c.created_at)
+    query = query.where(attempt.c.power_refused.is_not(None), attempt.c.created_at > since)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def ended(connection: Connection, ids: Sequence[str]) -> dict[str, RowMapping]:

@@ -125,6 +125,8 @@ def test_a_job_is_limited_where_the_grid_is_dirty_until_a_site_turns_out_to_be_u
             assert job["holds"] is None
             assert job["power"] == {"0.6": 0.9}
             assert plan_of(daemon, second) is None
+            (found,) = [f for f in await daemon.service.doctor() if f["check"] == "power limits of lab"]
+            assert (found["status"], "NVML error 4" in found["detail"]) == ("warn", True)
 
     play(story)
 
