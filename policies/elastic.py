@@ -8,7 +8,7 @@ a pause or another width costs run time, pauses are bounded and capacity holds.
 Without such costs and bounds the slots come out as the linear program's optimum; with them they are mended (see
 ``mend``), and ``lowest_slots`` is what has to be beaten. A plan begins while the
 declared way would still be in time, so that a job is never left to widths that may be gone by then. What runs at one
-width can be given another by a suspension alone, so each change counts as one (see ``can_be_followed``).
+width can be given another by a suspension alone, so each change counts as one (see ``resize``).
 """
 
 from collections.abc import Iterator
@@ -19,15 +19,19 @@ from pydantic import BaseModel, ConfigDict
 
 from lowtide.policies.fill import Field, Piece
 from lowtide.policies.holding import placed_in
+from lowtide.policies.hull import hull
 from lowtide.policies.lift import sell_in_order
 from lowtide.policies.lowest_slots import cheaper, cheapest_slots, stop_now
-from lowtide.policies.mend import can_be_followed, settled
+from lowtide.policies.mend import settled
 from lowtide.policies.offer import Offer
 from lowtide.policies.pieces import cheapest_pieces
 from lowtide.policies.problem import EPSILON_S, BoolArray, Choice, Placement, Problem, Request
+from lowtide.policies.resize import resized
 from lowtide.policies.seed import seeds
 from lowtide.scheduler.model.mode import Mode
 
+FEW_MODES = 8
+"""Of more, those below the hull are not tried alone: they seldom win, and each takes milliseconds."""
 MANY = 1000
 """More pauses than there are slots to pause in."""
 
@@ -69,8 +73,8 @@ def _at_site(offer: Offer, site: int) -> Placement | None:
     if field is None:
         return None
     found = (settled(offer.request, tried, must) for tried, must in _ways_to_begin(offer, field))
-    kept = [pieces for pieces in found if pieces and can_be_followed(offer.request, field.modes, pieces)]
-    return min((_placed(offer, site, pieces) for pieces in kept), key=lambda p: p.cost_g, default=None)
+    kept = (resized(offer.request, field, pieces) for pieces in found if pieces)
+    return min((_placed(offer, site, pieces) for pieces in kept if pieces), key=lambda p: p.cost_g, default=None)
 
 
 def _placed(offer: Offer, site: int, found: list[Piece]) -> Placement:
@@ -86,7 +90,8 @@ def _ways_to_begin(offer: Offer, field: Field) -> Iterator[tuple[Field, BoolArra
     yield field, must
     if _is_free(request):
         return
-    for mode in range(len(field.modes)):
+    usable = tuple(np.flatnonzero(field.room.any(axis=1)).tolist())
+    for mode in usable if len(usable) <= FEW_MODES else hull(field.modes, usable, may_idle=False):
         alone = (np.arange(len(field.modes)) == mode)[:, None]
         for slots in seeds(request, field, mode, keep_first=is_pinned):
             yield replace(field, room=field.room & slots), slots

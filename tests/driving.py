@@ -93,7 +93,7 @@ class Bench:
         )
         self.write(lambda c: jobs.submit(c, [new]))
 
-    def begin(self, job_id: str = "mri", *, gpus: int = 1) -> str:
+    def begin(self, job_id: str = "mri", *, gpus: int = 1, power_plan: list[list[object]] | None = None) -> str:
         made: str = self.write(
             lambda c: attempts.begin(
                 c,
@@ -104,6 +104,7 @@ class Bench:
                 at=self.clock.now(),
                 actor="lowtide",
                 reason=Reason(ReasonCode.POLICY_ASAP),
+                power_plan=power_plan,
             )
         )
         return made

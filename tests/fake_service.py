@@ -45,6 +45,8 @@ def a_job(job_id: str = "brain-mri-3f2a", **changes: Any) -> Json:
         "gpus": 2,
         "cpus": 4,
         "widths": {},
+        "power": {},
+        "holds": None,
         "site": None,
         "attempts": 0,
         "suspensions": 0,

@@ -37,6 +37,7 @@ from lowtide.scheduler.model.quantity import (
     moment,
 )
 from lowtide.scheduler.model.run_time import Told
+from lowtide.scheduler.model.throttle import POWER_HELP, Allowed, allowed, within
 from lowtide.scheduler.model.width import WIDTHS_HELP, Widths, widths_of
 
 MAX_ARGV_BYTES = 96 * 1024
@@ -49,6 +50,8 @@ RUNTIME_ENV_KEYS = ("pip", "conda", "config")
 RUNTIME_ENV_ELSEWHERE = {"env_vars": "env", "working_dir": "working_dir"}
 SHELLS = ("sh", "bash", "dash")
 MIN_DURATION_S = 1.0
+MOST_WAYS = 64
+"""Widths times power limits: a plan weighs each."""
 
 
 def _slug(value: str) -> str:
@@ -108,6 +111,11 @@ DeclaredWidths = Annotated[
             f"unit: {WIDTHS_HELP}",
         }
     ),
+]
+PowerLimits = Annotated[
+    Allowed,
+    BeforeValidator(allowed),
+    WithJsonSchema({"type": "object", "description": f"power limits of its GPUs that it may be run at: {POWER_HELP}"}),
 ]
 Moment = Annotated[str, Field(max_length=64, description=MOMENT_HELP)]
 Country = Annotated[
@@ -178,7 +186,8 @@ class JobFile(_Strict):
     ] = Field(default_factory=dict)
     depends_on: Dependencies = ()
     data: DataSets = ()
-    widths: DeclaredWidths = ()
+    widths: DeclaredWidths = Field((), json_schema_extra={"default": {}})
+    power: PowerLimits = Field((), json_schema_extra={"default": {}})
 
     @field_validator("entrypoint", mode="before")
     @classmethod
@@ -256,6 +265,9 @@ class JobFile(_Strict):
         _refuse(
             not is_told, f"asks for {asked} GPUs, and 'widths' tells no throughput of that; add it, or ask for these"
         )
+        ways = max(1, len(self.widths)) * (1 + len(within(self.power, self.resources.gpu_model)))
+        _refuse(ways > MOST_WAYS, f"has {ways} ways to run, more than {MOST_WAYS}; name fewer widths or power limits")
+        _refuse(self.power != () and not asked, "has 'power' and asks for no GPUs; leave out 'power', or ask for GPUs")
         return self
 
     def argv(self) -> tuple[str, ...]:
@@ -308,6 +320,7 @@ class JobFile(_Strict):
             depends_on=self.depends_on,
             data=self.data,
             widths=self.widths,
+            power=within(self.power, held.gpu_model),
         )
 
 

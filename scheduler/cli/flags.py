@@ -28,6 +28,12 @@ FLAGS = (
         "GPU counts that it can run with, --gpus among them, and their throughput in any unit.",
         metavar="1=1.0,2=1.9",
     ),
+    Flag(
+        "max_slowdown",
+        ("--max-slowdown",),
+        "How much longer it may take under power limits on its GPUs, as a share of its run time.",
+        metavar="10%",
+    ),
     Flag("cpus", ("--cpus", "-c", "--cpus-per-task"), "CPUs of one attempt.", metavar="N"),
     Flag("mem", ("--mem", "--memory"), "Memory, for example 16GiB.", metavar="SIZE"),
     Flag("duration", ("--duration",), "Expected run time, for example 3h or 02:30:00.", metavar="TIME"),

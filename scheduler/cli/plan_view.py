@@ -218,7 +218,9 @@ def _plan_facts(plan: Json, job: Json | None) -> list[tuple[str, str]]:
         ("next review", local(plan["next_review_at"]) if plan["next_review_at"] and not ended else ""),
         ("saving", saving),
         ("run time", _run_time(job) if job else ""),
+        ("runs with", _held(job)),
         ("widths", f"{', '.join(job['widths'])} GPUs" if job and job.get("widths") else ""),
+        ("power limits", ", ".join(f"{float(limit):.0%}" for limit in (job.get("power") if job else None) or ())),
         ("data", ", ".join(job.get("data") or []) if job else ""),
         ("depends on", ", ".join(job.get("depends_on") or []) if job else ""),
         ("site", str(job["site"]) if job and job["site"] else ""),
@@ -235,6 +237,15 @@ def _run_time(job: Json) -> str:
     expected = f"about {span(job['duration_s'])}, {told}" if told else ""
     ended = f"ended after {span(limit_s)}" if limit_s else ""
     return "; ".join(part for part in (expected, ended) if part)
+
+
+def _held(job: Json | None) -> str:
+    """How the job runs, where that is not simply as it asked for."""
+    holds = (job or {}).get("holds")
+    if job is None or holds is None or (holds["gpus"] == job["gpus"] and not holds["limits"]):
+        return ""
+    limits = (f"{one['power_fraction']:.0%} power from {local(one['since'])}" for one in holds["limits"])
+    return ", ".join([count(holds["gpus"], "GPU"), *limits])
 
 
 def _attempts(job: Json) -> str:

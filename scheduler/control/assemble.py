@@ -19,7 +19,7 @@ from lowtide.scheduler.control.driver import Driver
 from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.lookup import Parts
 from lowtide.scheduler.control.loop import Loop
-from lowtide.scheduler.control.modes import held_by, power_w
+from lowtide.scheduler.control.modes import drew_w
 from lowtide.scheduler.control.observe import Observer
 from lowtide.scheduler.control.policy_sets import PolicySets
 from lowtide.scheduler.control.recall import recall
@@ -162,7 +162,7 @@ class Daemon:
 
     def _power_w(self, connection: Connection, attempt: RowMapping) -> float:
         spec = jobs.spec_of(connection, attempt["job_id"])
-        return power_w(spec, held_by(spec, attempt), self.settings)
+        return drew_w(spec, attempt, self.settings)
 
     async def _keep_log(self, attempt_id: str, text: str) -> None:
         path = self.settings.data_dir / "logs" / f"{attempt_id}.log"

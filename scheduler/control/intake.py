@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from lowtide.connectors.cluster.package import MIB, working_dir_package
 from lowtide.scheduler.control.lookup import Lookup, Parts
+from lowtide.scheduler.control.run_times import of_earlier_runs
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import explain
 from lowtide.scheduler.decide.insight import insight
@@ -25,7 +26,6 @@ from lowtide.scheduler.model.plan import JobDecision, Plan, Snapshot
 from lowtide.scheduler.model.run_time import Told, expected
 from lowtide.scheduler.report.shape import Json, job_json
 from lowtide.scheduler.store import jobs, plans
-from lowtide.scheduler.store.run_times import of_earlier_runs
 
 ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"
 """No 0, 1, i, l, o, u: ids are read out and typed."""
@@ -165,7 +165,7 @@ class Intake(Lookup):
     def _fresh_json(self, new: jobs.NewJob) -> Json:
         row = {**jobs.row_values(new), "started_at": None, "finished_at": None, "held_by": None, "exit_code": None}
         row |= dict.fromkeys(plans.REVIEWED[3:])
-        return job_json(row, now=new.submitted_at, site=None, figures=None)
+        return job_json(row, now=new.submitted_at, last=None, figures=None)
 
     async def plan(self, spec: JobSpec) -> Json:
         """What would be decided now; writes nothing."""

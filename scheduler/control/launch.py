@@ -1,10 +1,13 @@
 """From a spec and an attempt to what is handed to the cluster: pure."""
 
 import json
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import PurePosixPath
 
 from sqlalchemy import RowMapping
 
+from lowtide.scheduler.model import power_plan
 from lowtide.scheduler.model.cluster import Submission
 from lowtide.scheduler.model.job import JobSpec
 from lowtide.scheduler.settings import Settings, SiteSettings
@@ -19,15 +22,19 @@ def submission(
     rate: float,
     working_dir_uri: str | None,
     jobside_uri: str,
+    to_wall: Callable[[datetime], float] = datetime.timestamp,
 ) -> Submission:
     """The submission of one attempt; the same attempt always gives the same one.
 
-    Job-side seconds are wall seconds: clock intervals (checkpoint interval) are divided by ``rate``.
+    Job-side seconds are wall seconds: clock intervals (checkpoint interval) are divided by ``rate``;
+    ``to_wall`` turns the moments of its power limits into Unix seconds.
     """
+    limits = [[to_wall(at), fraction] for at, fraction in power_plan.from_json(attempt["power_plan"])]
     return Submission(
         submission_id=attempt["id"],
         argv=spec.argv,
-        env=_environment(spec, attempt, site=site, settings=settings, rate=rate),
+        env=_environment(spec, attempt, site=site, settings=settings, rate=rate)
+        | ({"LOWTIDE_POWER_PLAN": json.dumps(limits)} if limits else {}),
         num_cpus=attempt["cpus"],
         num_gpus=attempt["gpus"],
         memory_bytes=spec.resources.memory_bytes,

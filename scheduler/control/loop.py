@@ -30,6 +30,7 @@ from lowtide.scheduler.decide.churn import Churn, churn
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import decision_to_dict
 from lowtide.scheduler.decide.overdue import overdue
+from lowtide.scheduler.model import power_plan
 from lowtide.scheduler.model.errors import Conflict, StoreFailure
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.plan import Action, JobDecision, Plan, PolicyFailure, Snapshot
@@ -257,6 +258,7 @@ class Loop:
             actor=ACTOR,
             reason=decision.reason,
             plan_id=plan_id,
+            power_plan=power_plan.to_json(power_plan.power_plan(chosen.segments)),
         )
         brings = self._observer.transfer(decision.job_id, chosen.site)
         if brings is not None:

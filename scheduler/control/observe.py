@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping
 
 from lowtide.scheduler.control import launch
-from lowtide.scheduler.control.modes import held_by, modes_of, power_w
+from lowtide.scheduler.control.doctor import limit_finding
+from lowtide.scheduler.control.modes import course, modes_of, power_w, worked_s
 from lowtide.scheduler.control.projects import Projects
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.model.data import Transfer, transfers
@@ -17,12 +18,15 @@ from lowtide.scheduler.model.job import JobId, JobSpec, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import OVERRUN_SHARE, GridForecast, JobView, SiteView, Snapshot
 from lowtide.scheduler.model.site import Queue, Site
+from lowtide.scheduler.report.shape import Json
 from lowtide.scheduler.settings import QueueSettings, Settings
 from lowtide.scheduler.store import attempts, dependencies, jobs, reservations
 from lowtide.scheduler.store import transfers as stored
 
 MAX_DIRTY_STOPS = 1
 """After one stop without a checkpoint a job is no longer suspended for carbon: it would lose its work again."""
+REFUSED_FOR = timedelta(days=1)
+"""A site whose runner could not set a power limit is planned without for so long; then one attempt tries again."""
 PAGE = 500
 """Jobs in one query: databases bound how many a statement may have."""
 FALLBACK_QUEUE = Queue(name="(unconfigured)", policy="asap")
@@ -40,8 +44,13 @@ class Observer:
         self._inflow: Inflow | None = None
         self.projects = Projects(settings)
         self._transfers: dict[str, tuple[Transfer, ...]] = {}
+        self.refusing_limits: dict[str, str] = {}
         self._speeds = {site.name: site.transfer_gbit_per_s for site in settings.sites}
         self._keeping = {site.name for site in settings.sites if launch.checkpoint_dir("any", site, settings)}
+
+    def findings(self) -> list[Json]:
+        """For doctor: where no power limit could be set of late, and what to do."""
+        return [limit_finding(site, why) for site, why in sorted(self.refusing_limits.items())]
 
     def decide_by(self, queues: Iterable[QueueSettings]) -> None:
         """Take other policies and limits, whole; the next snapshot has them."""
@@ -59,6 +68,7 @@ class Observer:
         rows = jobs.open_jobs(connection)
         self._learn(connection, rows, now)
         live = {row["job_id"]: row for row in attempts.live(connection)}
+        self.refusing_limits = attempts.refusing_limits(connection, since=now - REFUSED_FOR)
         site_views = tuple(self._site(runtime, live.values()) for runtime in sites)
         views = tuple(self._job(row, live.get(row["id"]), now, site_views) for row in rows)
         views = self._hauling(connection, self._waiting(connection, views), rows)
@@ -105,7 +115,8 @@ class Observer:
 
     def _job(self, row: RowMapping, live: RowMapping | None, now: datetime, sites: tuple[SiteView, ...]) -> JobView:
         spec = self._specs[row["id"]]
-        held, left_s = held_by(spec, live), work_left_s(spec, row, live, now)
+        left_s = work_left_s(spec, row, live, now)
+        way = course(spec, live, left_s, now, self._settings)
         allowed = tuple(s.site.name for s in sites if allows(spec, s.site))
         places = (live["site"],) if live else allowed
         suspendable = row["dirty_stops"] < MAX_DIRTY_STOPS and self._may_suspend(spec, places)
@@ -116,13 +127,13 @@ class Observer:
             urgency=Urgency(row["urgency"]),
             state=JobState(row["state"]),
             submitted_at=row["submitted_at"],
-            resources=held,
-            remaining_s=left_s / spec.speed_at(held.gpus),
+            resources=way.held,
+            remaining_s=way.remaining_s,
             declared_s=left_s,
             high_s=high_left_s(spec, row, live, now),
             limit_left_s=limit_left_s(spec, row, live, now),
-            power_w=power_w(spec, held, self._settings),
-            modes=modes_of(spec, held, self._settings),
+            power_w=way.power_w,
+            modes=modes_of(spec, left_s / way.remaining_s, self._settings, is_limited=self._limits(places)),
             latest_finish_at=row["latest_finish_at"],
             has_deadline=spec.deadline_at is not None,
             not_before=max((m for m in (spec.begin_at, row["not_before"]) if m), default=None),
@@ -205,7 +216,7 @@ class Observer:
             remaining_s=spec.duration_s,
             high_s=spec.high_s or 0.0,
             power_w=power_w(spec, spec.resources, self._settings),
-            modes=modes_of(spec, spec.resources, self._settings),
+            modes=modes_of(spec, 1.0, self._settings, is_limited=self._limits(allowed)),
             latest_finish_at=spec.latest_finish(now, queue.patience_s),
             has_deadline=spec.deadline_at is not None,
             not_before=spec.begin_at,
@@ -214,6 +225,10 @@ class Observer:
             waits_for=waits_for,
             transfers=self._lacking(spec),
         )
+
+    def _limits(self, places: Iterable[str]) -> bool:
+        """Whether runners can set power limits wherever a job may run, as far as is known."""
+        return self.refusing_limits.keys().isdisjoint(places)
 
     def _may_suspend(self, spec: JobSpec, places: Iterable[str]) -> bool:
         """Whether the job keeps its state over a suspension wherever it may run (INV-06).
@@ -262,13 +277,6 @@ def at_stake_s(spec: JobSpec, live: RowMapping | None, now: datetime) -> float:
     if live is None or live["started_at"] is None:
         return 0.0
     return worked_s(spec, live, now) + spec.grace_s
-
-
-def worked_s(spec: JobSpec, live: RowMapping | None, now: datetime) -> float:
-    """What a live attempt has done, as run time in the declared way."""
-    if live is None or live["started_at"] is None:
-        return 0.0
-    return float((now - live["started_at"]).total_seconds() * spec.speed_at(live["gpus"]))
 
 
 def work_left_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: datetime) -> float:

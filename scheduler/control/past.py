@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, RowMapping
 
 from lowtide.scheduler.control.lookup import PAGE, Lookup, Parts
+from lowtide.scheduler.control.modes import worked_s
 from lowtide.scheduler.control.settling import recorded
 from lowtide.scheduler.model.job import JobSpec, Urgency, spec_from_json
 from lowtide.scheduler.model.lifecycle import JobState
@@ -80,7 +81,7 @@ class History(Lookup):
         """A job with its own words where it had any; None where no run of it is on record."""
         spec: JobSpec = spec_from_json(row["spec"])
         ran = [
-            (one["site"], one["started_at"], one["ended_at"], spec.speed_at(one["gpus"]))
+            (one["site"], one["started_at"], one["ended_at"], worked_s(spec, one, one["ended_at"]))
             for one in tries
             if one["started_at"] and one["ended_at"]
         ]
@@ -99,7 +100,7 @@ class History(Lookup):
             "deadline_at": _exact(spec.deadline_at),
             "patience_s": spec.patience_s,
             "duration_s": spec.duration_s,
-            "run_s": max(LEAST_S, sum((end - begin).total_seconds() * speed for _, begin, end, speed in ran)),
+            "run_s": max(LEAST_S, sum(done_s for *_, done_s in ran)),
             "gpus": spec.resources.gpus,
             "cpus": spec.resources.cpus,
             "gpu_model": spec.resources.gpu_model,

@@ -12,6 +12,7 @@ from lowtide.scheduler.model.data import Data, data_of
 from lowtide.scheduler.model.dependency import Dependency, dependencies
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.run_time import RunTime, Told
+from lowtide.scheduler.model.throttle import Point
 from lowtide.scheduler.model.width import Widths, widths_of
 
 JobId = NewType("JobId", str)
@@ -47,9 +48,11 @@ class JobSpec:
     patience holds. ``residency`` names the allowed jurisdictions; empty means anywhere. ``own_checkpoints``:
     the program keeps its state where it finds it again at any site, without the checkpoint helper. ``depends_on``: jobs
     that must have ended before it begins; its patience then counts from their end. ``data``: what it reads and
-    where that lies. ``high_s``: the run time that it hardly ever exceeds, and ``told`` who says so, where it declares
-    none; it is then ``duration_s`` until somebody has worked it out. ``time_limit_s``: the run time after which it is
-    ended, whatever it has come to.
+    where that lies. ``widths``: GPU counts that it can run with and their throughput, ``resources.gpus`` among them;
+    empty where it runs with these alone. ``power``: power limits of its GPUs that it may be run at. What ``resources``
+    asks for, at full power, is the declared way: ``duration_s`` is measured in it. ``high_s``: the run time that it
+    hardly ever exceeds, and ``told`` who says so, where it declares none. ``time_limit_s``: the run time after which it
+    is ended, whatever it has come to.
     """
 
     name: str
@@ -95,6 +98,8 @@ class JobSpec:
         """The same with a run time that was worked out."""
         return replace(self, duration_s=found.expected_s, high_s=found.high_s, told=found.told)
 
+    power: tuple[Point, ...] = ()
+
     def latest_finish(self, submitted_at: datetime, queue_patience_s: float) -> datetime:
         """When the job must have ended: its deadline, or patience plus expected run time."""
         if self.deadline_at is not None:
@@ -107,6 +112,15 @@ class JobSpec:
         """Seconds of work done per second with so many GPUs; 1 as declared, and for what is not among its widths."""
         rates = dict(self.widths)
         return rates[gpus] / rates[self.resources.gpus] if {gpus, self.resources.gpus} <= rates.keys() else 1.0
+
+    def throughput_at(self, power_fraction: float) -> float:
+        """How much of its speed is left under a power limit; 1 for what is not among its limits."""
+        return next((throughput for fraction, throughput, _ in self.power if fraction == power_fraction), 1.0)
+
+    def draw_at(self, power_fraction: float) -> float:
+        """How much of its power is drawn under a power limit; 1 for what is not among its limits."""
+        found = (speed * energy for fraction, speed, energy in self.power if fraction == power_fraction)
+        return next(found, 1.0)
 
     def resources_at(self, gpus: int) -> Resources:
         """What an attempt with so many GPUs holds: CPUs in proportion, rounded up; memory as declared."""
@@ -140,7 +154,7 @@ def attempt_id(job_id: JobId, number: int) -> AttemptId:
 
 UNTOLD_S = 3600.0
 """Stands in for the run time of a job that declares none."""
-LATER = ("depends_on", "data", "widths", "high_s", "told", "time_limit_s")
+LATER = ("depends_on", "data", "widths", "power", "high_s", "told", "time_limit_s")
 """Fields that came after the first stored specs."""
 DROPPED = frozenset({"elastic", "throttleable"})
 """Fields of the first stored specs that nothing ever came of."""
@@ -152,8 +166,9 @@ def spec_to_json(spec: JobSpec) -> dict[str, object]:
     plain["argv"] = list(spec.argv)
     plain["resources"] = {name: getattr(spec.resources, name) for name in Resources.__slots__}
     plain["residency"] = sorted(spec.residency)
-    plain["widths"] = [list(one) for one in spec.widths]
     plain["told"] = "" if spec.told is Told.DECLARED else spec.told.value
+    for name in ("widths", "power"):
+        plain[name] = [list(one) for one in getattr(spec, name)]
     for name in ("depends_on", "data"):
         plain[name] = [str(one) for one in getattr(spec, name)]
     for name in LATER:
@@ -175,6 +190,7 @@ def spec_from_json(plain: dict[str, Any]) -> JobSpec:
     values["data"] = data_of(values.get("data", []))
     values["widths"] = widths_of(values.get("widths", []))
     values["told"] = Told(values.get("told", Told.DECLARED))
+    values["power"] = tuple((limit, speed, energy) for limit, speed, energy in values.get("power", []))
     values["urgency"] = Urgency(values["urgency"]) if values["urgency"] else None
     for name in ("begin_at", "deadline_at"):
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None

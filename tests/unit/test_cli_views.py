@@ -429,3 +429,22 @@ def test_explain_tells_where_a_run_time_comes_from(told: str, limit_s: float | N
     job = a_job() | {"duration_from": told, "time_limit_s": limit_s}
     assert shown in " ".join(plan_view.explain_text(a_plan(job)).split())
     assert "run time" not in plan_view.explain_text(a_plan(a_job() | {"duration_from": "declared"}))
+
+
+def test_explain_tells_how_a_job_runs_where_it_does_not_run_as_it_asked_for() -> None:
+    limits = [
+        {"since": iso(NOW), "power_fraction": 0.6},
+        {"since": iso(NOW + timedelta(hours=1)), "power_fraction": 1.0},
+    ]
+    job = a_job() | {
+        "widths": {"2": 1.0, "4": 1.9},
+        "power": {"0.6": 0.9},
+        "holds": {"gpus": 4, "cpus": 8, "limits": limits},
+    }
+    text = " ".join(plan_view.explain_text(a_plan(job)).split())
+    assert "runs with 4 GPUs, 60% power from " in text
+    assert ", 100% power from " in text
+    assert "widths 2, 4 GPUs" in text
+    assert "power limits 60%" in text
+    as_asked = a_job() | {"holds": {"gpus": job["gpus"], "cpus": 4, "limits": []}}
+    assert "runs with" not in plan_view.explain_text(a_plan(as_asked))

@@ -182,3 +182,19 @@ def test_a_policy_may_have_a_running_job_change_its_width_at_once() -> None:
     answer = Narrowing(((12.0, 20.5),), (0,))
     (decision,) = decide(flat(a_wide_one()), find_policy=lambda *_: answer).decisions
     assert (decision.action, decision.reason.code) == (Action.SUSPEND, ReasonCode.OTHER_WIDTH)
+
+
+@pytest.mark.parametrize("urgency", [Urgency.NORMAL, Urgency.CLINICAL])
+def test_no_policy_is_shown_other_ways_to_run_clinical_work(urgency: Urgency) -> None:
+    seen: list[tuple[Mode, ...]] = []
+
+    class Looking:
+        is_joint = True
+
+        def plan(self, problem: Problem) -> tuple[Choice, ...]:
+            seen.extend(request.modes for request in problem.requests)
+            placed = Placement(0, ((0.0, problem.requests[0].work_s),), 4800.0)
+            return (Choice(placed, placed),)
+
+    decide(queued(an_elastic(urgency=urgency)), find_policy=lambda *_: Looking())
+    assert set(seen) == {() if urgency is Urgency.CLINICAL else LINEAR}

@@ -207,6 +207,17 @@ def stretches_of_one_width(request: Request, placed: Placement) -> list[tuple[in
     return found
 
 
+def test_a_job_of_few_suspensions_still_runs_at_several_widths_each_held_for_a_while() -> None:
+    hourly = [200.0] * 6 + [140.0, 60.0, 100.0, 60.0] + [200.0] * 4
+    free = a_request(hours=8.3, window_h=14.0, modes=TIRING)
+    bound = replace(free, suspensions_left=3, min_run_s=1800.0, switch_s=120.0)
+    placed = chosen(a_problem([hourly], bound, slot_s=HOUR_S))
+    found = stretches_of_one_width(bound, placed)
+    assert len(found) > 1
+    assert all(end_s - begin_s >= 1800.0 - 1e-6 for _, begin_s, end_s in found)
+    assert placed.cost_g <= 1.05 * chosen(a_problem([hourly], free, slot_s=HOUR_S)).cost_g
+
+
 @pytest.mark.parametrize("left", [0, 1, 2])
 def test_another_width_takes_a_suspension_as_a_pause_does(left: int) -> None:
     prices = ([300.0] * 8 + [100.0] * 4) * 5

@@ -38,7 +38,8 @@ def a_baseline(grams: float | None = 300.0, code: str = "settled", **changes: An
 
 
 def an_attempt(**changes: Any) -> Json:
-    attempt = {"id": "mri-1-a1", "number": 1, "site": "lab", "state": "succeeded", "gpus": 0}
+    attempt = {"id": "mri-1-a1", "number": 1, "site": "lab", "state": "succeeded", "gpus": 2}
+    attempt |= {"power_plan": None, "power_refused": None}
     return attempt | {"started_at": NOON, "ended_at": NOON + HALF_HOUR} | changes
 
 

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection, RowMapping, and_, or_, select
 
+from lowtide.scheduler.control.modes import worked_s
 from lowtide.scheduler.model.job import JobSpec, spec_from_json
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.run_time import MOST_RUNS
@@ -10,7 +11,7 @@ from lowtide.scheduler.store.tables import job
 
 
 def of_earlier_runs(connection: Connection, spec: JobSpec) -> list[float]:
-    """Run times in seconds at the width that each declared, the newest first.
+    """Run times in seconds in the way that each declared, the newest first.
 
     Earlier runs are jobs of the same project with the same name, or with the same command and GPUs.
     """
@@ -24,6 +25,4 @@ def of_earlier_runs(connection: Connection, spec: JobSpec) -> list[float]:
 
 
 def _ran_s(spec: JobSpec, tries: list[RowMapping]) -> float:
-    ran = (one for one in tries if one["started_at"] and one["ended_at"])
-    spans = ((one["ended_at"] - one["started_at"]).total_seconds() * spec.speed_at(one["gpus"]) for one in ran)
-    return float(sum(spans))
+    return sum(worked_s(spec, one, one["ended_at"]) for one in tries if one["ended_at"])
