@@ -1,7 +1,8 @@
 """The default: one plan for the whole queue, under capacity, with room left for what is still to come.
 
 Source: ours. Requests are served in groups, each in order of slack: what nobody goes before, what is due, what runs,
-what waits. Each takes the cheapest slots that are left at any site. That makes it joint:
+what waits. Each takes the cheapest slots that are left at any site, and in each of them the one of its modes, if it has
+some, that is worth it. That makes it joint:
 
 - Running jobs are planned with the others: they go on, pause now or pause later, whatever emits least.
 - Of the capacity ahead a share stays free for work that is yet to be submitted, or else all that could wait would
@@ -9,12 +10,15 @@ what waits. Each takes the cheapest slots that are left at any site. That makes 
   ``reserve`` · inflow · (1 - exp(-t / ``reserve_memory_h``)).
 - Jobs are planned to end before their time, by ``margin_h`` where the load nears capacity, by less where it does not:
   what comes in between then finds somebody who can still move. A margin that has somebody late is given up.
+- Jobs with modes pay for the capacity that they hold, by what it is worth to all others (see ``scarcity``): wide in
+  the clean hours is who gains most by it. In the end each is placed anew in what the others leave, as long as that
+  saves. A running job keeps its width and power limit; it may be paused.
 - A job that comes out late is served again as one that is due, among the running ones in order of slack: those with
-  more of it make room. If some still are, the last attempt goes by when each must end, which for one GPU and work
-  that may be interrupted is the best order there is.
+  more of it make room, and what would be late as declared takes the modes that end first. If some still are, the last
+  attempt goes by when each must end, which for one GPU and work that may be interrupted is the best order there is.
 
-With constant prices nothing moves: it is ``asap``. Its distance from the optimum under a known future is printed by
-``lowtide simulate --bound``.
+With constant prices it is ``asap``, but for jobs that have a mode which needs less energy for the same work. Its
+distance from the optimum under a known future is printed by ``lowtide simulate --bound``.
 """
 
 import math
@@ -25,12 +29,14 @@ from typing import ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from lowtide.policies.holding import fits, give_back, sell
 from lowtide.policies.lift import chosen_as, chosen_of
 from lowtide.policies.moves import among
 from lowtide.policies.offer import Offer
-from lowtide.policies.pieces import cheapest_pieces, earliest_pieces, less
 from lowtide.policies.problem import EPSILON_S, Choice, IntArray, Placement, Problem, Request
+from lowtide.policies.scarcity import Scarcity, scarcity
 from lowtide.policies.timeline import Span
+from lowtide.policies.wish import least, least_running, nothing, soonest
 from lowtide.policies.worth import prices_of
 from lowtide.scheduler.model.units import S_PER_H
 
@@ -44,6 +50,9 @@ CALM_ROUNDS = 1
 
 FULL_LOAD = 0.95
 """From here on all of the margin is kept."""
+
+IMPROVED = 2
+"""So many times jobs with modes are placed anew beside all others; what that gains falls off quickly."""
 
 
 class Balanced(BaseModel):
@@ -94,16 +103,25 @@ class Balanced(BaseModel):
         calm = replace(problem, requests=tuple(_nearly_done(r, problem.grid.slot_s) for r in problem.requests))
         due = frozenset(i for i, request in enumerate(problem.requests) if request.is_due)
         spare_gpus = self._spare_gpus(problem)
-        best = last = _Round(calm, spare_gpus, due)
+        scarce = self._scarce(problem)
+        best = last = _Round(calm, spare_gpus, due, scarce=scarce)
         for i in range(ROUNDS):
             if not last.late:
                 break
             due |= last.late.keys()
             is_last = i == ROUNDS - 1
-            last = _Round(problem if is_last else calm, spare_gpus, due, is_calm=i < CALM_ROUNDS, is_by_end=is_last)
+            asked = problem if is_last else calm
+            last = _Round(asked, spare_gpus, due, is_calm=i < CALM_ROUNDS, is_by_end=is_last, scarce=scarce)
             if sum(last.late.values()) < sum(best.late.values()):
                 best = last
+        for _ in range(0 if scarce is None else IMPROVED):
+            if not best.improve():
+                break
         return best
+
+    def _scarce(self, problem: Problem) -> Scarcity | None:
+        """What capacity is worth; None where nobody could do with more or less of it."""
+        return scarcity(problem) if any(request.modes for request in problem.requests) else None
 
     def _spare_gpus(self, problem: Problem) -> IntArray | None:
         """[site, slot], GPUs that stay free for work to come; None where nothing is known of it."""
@@ -150,37 +168,6 @@ def _late_s(choice: Choice, request: Request) -> float:
     return late_s if late_s > EPSILON_S else 0.0
 
 
-def _nothing(_offer: Offer) -> Placement | None:
-    return None
-
-
-def _least(offer: Offer) -> Placement | None:
-    """The placement that emits least: a window, or pieces where the job may be interrupted."""
-    if not offer.request.suspensions_left or offer.is_guarded:
-        return offer.cheapest()
-    return cheapest_pieces(offer)
-
-
-def _least_running(offer: Offer) -> Placement | None:
-    """Going on, pausing now, or going on and pausing later; of equals the one that comes first here."""
-    if not offer.request.suspensions_left:
-        return None
-    kept = offer.baseline if offer.is_free(offer.baseline) else None
-    later = cheapest_pieces(offer.going_on())
-    if offer.request.hold_s > 0:
-        return less(kept, later)
-    return less(less(kept, later), cheapest_pieces(offer))
-
-
-def _soonest(offer: Offer) -> Placement | None:
-    """The placement that ends first: for what nobody goes before a window, else also pieces."""
-    window, request = offer.baseline, offer.request
-    if request.is_foremost or not request.suspensions_left:
-        return window
-    pieces = earliest_pieces(offer)
-    return window if pieces is None or (window is not None and window.end_s <= pieces.end_s) else pieces
-
-
 def _urgency(request: Request, *, is_by_end: bool) -> tuple[float, ...]:
     """The order of what is due and what runs: the foremost as they come, then by slack, or by when they must end."""
     if request.is_foremost:
@@ -208,9 +195,11 @@ class _Round:
         *,
         is_calm: bool = True,
         is_by_end: bool = False,
+        scarce: Scarcity | None = None,
     ) -> None:
         """Serve everybody; in a round that is not calm the due take what ends first, ``is_by_end`` in that order."""
         self._problem, self._spare_gpus, self._is_calm = problem, spare_gpus, is_calm
+        self._scarce = scarce
         self._timeline, self._undisturbed = problem.timeline.copy(), problem.timeline.copy()
         self.choices: dict[int, Choice] = {}
         self.late: dict[int, float] = {}
@@ -232,12 +221,29 @@ class _Round:
         late = ((_late_s(self.choices[i], request), max(1, request.gpus)) for i, request in enumerate(requests))
         return sum(late_s * weight for late_s, weight in late)
 
+    def improve(self) -> bool:
+        """Place those anew, one after the other beside all others, who may choose among modes; whether that saves."""
+        self._scarce, has_saved = None, False  # what is left is nobody's
+        for i, request in enumerate(self._problem.requests):
+            before = self.choices[i].chosen
+            if before is None or not request.modes or request.is_due or request.running_at is not None:
+                continue
+            give_back(self._timeline, request, before)
+            choice = among(request, prices_of(self._problem, request), self._at_ease)
+            if choice.chosen is None or choice.chosen.cost_g >= before.cost_g or _late_s(choice, request) > 0:
+                sell(self._timeline, request, before)
+            else:
+                self.late.pop(i, None)
+                self._take(i, choice)
+                has_saved = True
+        return has_saved
+
     def _in_need(self, request: Request) -> Choice:
         """Where running jobs need not move if that is in time, else in their place."""
         is_soonest = request.is_due or not self._is_calm
         choice = among(request, prices_of(self._problem, request), self._needed, is_soonest=is_soonest)
         if choice.chosen is not None:
-            self._undisturbed.sell(choice.chosen.site, choice.chosen.spans, *request.need)
+            sell(self._undisturbed, request, choice.chosen)
         return choice
 
     def _needed(self, request: Request) -> Choice:
@@ -251,19 +257,22 @@ class _Round:
             return False
         if request.is_due and placed.start_s > request.release_s + EPSILON_S:
             return False
-        return self._timeline.fits(placed.site, placed.spans, *request.need)
+        return fits(self._timeline, request, placed)
 
     def _of_due(self, offer: Offer) -> Choice:
         if offer.request.is_due or not self._is_calm:
-            placed = _soonest(offer)
-            return replace(chosen_of(offer, _nothing), chosen=placed, best=placed)
-        return chosen_of(offer, _least)
+            placed = soonest(offer)
+            return replace(chosen_of(offer, nothing), chosen=placed, best=placed)
+        return chosen_of(offer, self._least)
+
+    def _least(self, offer: Offer) -> Placement | None:
+        return least(offer, self._scarce)
 
     def _take(self, i: int, choice: Choice) -> None:
         request, placed = self._problem.requests[i], choice.chosen
         self.choices[i] = choice
         if placed is not None:
-            self._timeline.sell(placed.site, placed.spans, *request.need)
+            sell(self._timeline, request, placed)
         late_s = _late_s(choice, request)
         if late_s > 0:
             self.late[i] = late_s * max(1, request.gpus)
@@ -274,9 +283,9 @@ class _Round:
         if offer.baseline is None or not offer.is_open:
             return Choice(offer.baseline, offer.baseline)
         for eased in self._eased(offer):
-            best = _least(eased)
+            best = self._least(eased)
             if best is not None:
-                return chosen_as(eased, best, _least)
+                return chosen_as(eased, best, self._least)
         return Choice(offer.baseline, offer.baseline)
 
     def _eased(self, offer: Offer) -> Iterator[Offer]:
@@ -291,17 +300,17 @@ class _Round:
         offer = Offer(self._problem, self._timeline, request)
         held = offer.baseline
         if held is None or self._timeline.fits(held.site, held.spans, *request.need):
-            return chosen_of(offer, _least_running if self._is_calm else _nothing)
-        placed = _least_running(offer) or self._afterwards(offer)
+            return chosen_of(offer, least_running if self._is_calm else nothing)
+        placed = least_running(offer) or self._afterwards(offer)
         if placed is None and request.hold_s < request.work_s:
             self.stuck.add(request)
-        return replace(chosen_of(offer, _nothing), chosen=placed or held, best=placed, gives_way=placed is not None)
+        return replace(chosen_of(offer, nothing), chosen=placed or held, best=placed, gives_way=placed is not None)
 
-    def _hold(self, request: Request, sell: Sell) -> None:
+    def _hold(self, request: Request, change: Sell) -> None:
         """Sell, or give back, what a running job goes on to hold whatever happens."""
         if request.running_at is not None and request.hold_s > 0:
             held_s = min(request.hold_s, request.work_s)
-            sell(request.running_at, ((0.0, held_s),), *request.need)
+            change(request.running_at, ((0.0, held_s),), *request.need)
 
     def _afterwards(self, offer: Offer) -> Placement | None:
         """What is left of the least stretch, and the rest in the first window after it; None where there is none."""

@@ -31,6 +31,14 @@ def sell(timeline: Timeline, request: Request, placed: Placement) -> None:
         timeline.sell(placed.site, placed.spans, *request.need)
 
 
+def give_back(timeline: Timeline, request: Request, placed: Placement) -> None:
+    """Undo ``sell`` with the same arguments."""
+    if placed.modes:
+        timeline.give_back_each(placed.site, placed.spans, needs(request, placed))
+    else:
+        timeline.give_back(placed.site, placed.spans, *request.need)
+
+
 def fits(timeline: Timeline, request: Request, placed: Placement) -> bool:
     """Whether there is room for all that a placement holds."""
     if placed.modes:
