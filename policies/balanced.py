@@ -54,6 +54,10 @@ FULL_LOAD = 0.95
 IMPROVED = 2
 """So many times jobs with modes are placed anew beside all others; what that gains falls off quickly."""
 
+FEW, STEEPS = 50, (2.0, 8.0)
+"""A queue of so few jobs with modes is planned at prices of each steepness: between few jobs prices matter more, and
+time less. At the first a use of half beyond capacity makes a GPU cost as much again as its grams usually do."""
+
 
 class Balanced(BaseModel):
     """Least carbon over the whole queue, under capacity and deadlines.
@@ -99,11 +103,24 @@ class Balanced(BaseModel):
         return best
 
     def _best(self, problem: Problem) -> "_Round":
-        """The round in which the least time is late."""
+        """The round in which the least time is late, and of those the one that emits least."""
+        if not any(map(_may_choose, problem.requests)):
+            return self._least_late(problem, None)
+        priced = _priced(problem)
+        found = [self._least_late(problem, scarce) for scarce in priced]
+        if all(each.late for each in found):  # modes may then only save
+            as_declared = (replace(r, modes=()) if _may_choose(r) else r for r in problem.requests)
+            found.append(self._least_late(replace(problem, requests=tuple(as_declared)), None))
+        if priced != [None]:
+            for each in found:
+                each.improve(problem)
+        return min(found, key=lambda each: (sum(each.late.values()), each.emitted_g))
+
+    def _least_late(self, problem: Problem, scarce: Scarcity | None) -> "_Round":
+        """Round after round in which who was late comes first."""
         calm = replace(problem, requests=tuple(_nearly_done(r, problem.grid.slot_s) for r in problem.requests))
         due = frozenset(i for i, request in enumerate(problem.requests) if request.is_due)
         spare_gpus = self._spare_gpus(problem)
-        scarce = self._scarce(problem)
         best = last = _Round(calm, spare_gpus, due, scarce=scarce)
         for i in range(ROUNDS):
             if not last.late:
@@ -114,14 +131,7 @@ class Balanced(BaseModel):
             last = _Round(asked, spare_gpus, due, is_calm=i < CALM_ROUNDS, is_by_end=is_last, scarce=scarce)
             if sum(last.late.values()) < sum(best.late.values()):
                 best = last
-        for _ in range(0 if scarce is None else IMPROVED):
-            if not best.improve():
-                break
         return best
-
-    def _scarce(self, problem: Problem) -> Scarcity | None:
-        """What capacity is worth; None where nobody could do with more or less of it."""
-        return scarcity(problem) if any(request.modes for request in problem.requests) else None
 
     def _spare_gpus(self, problem: Problem) -> IntArray | None:
         """[site, slot], GPUs that stay free for work to come; None where nothing is known of it."""
@@ -158,6 +168,19 @@ def _nearly_done(request: Request, slot_s: float) -> Request:
     if request.running_at is None or request.work_s > slot_s:
         return request
     return replace(request, hold_s=request.work_s)
+
+
+def _may_choose(request: Request) -> bool:
+    """Whether a job may yet be placed in one of several modes."""
+    return bool(request.modes) and request.running_at is None and not request.is_foremost
+
+
+def _priced(problem: Problem) -> list[Scarcity | None]:
+    """What capacity is worth, by how steeply it is priced; a small queue is planned at several prices, and at none."""
+    first = scarcity(problem, STEEPS[0])
+    if first is None or sum(map(_may_choose, problem.requests)) > FEW:
+        return [first]
+    return [first, *(scarcity(problem, steep) for steep in STEEPS[1:]), None]
 
 
 def _late_s(choice: Choice, request: Request) -> float:
@@ -221,15 +244,27 @@ class _Round:
         late = ((_late_s(self.choices[i], request), max(1, request.gpus)) for i, request in enumerate(requests))
         return sum(late_s * weight for late_s, weight in late)
 
-    def improve(self) -> bool:
-        """Place those anew, one after the other beside all others, who may choose among modes; whether that saves."""
-        self._scarce, has_saved = None, False  # what is left is nobody's
-        for i, request in enumerate(self._problem.requests):
+    @property
+    def emitted_g(self) -> float:
+        """What is known of it."""
+        costs = (choice.chosen.cost_g for choice in self.choices.values() if choice.chosen is not None)
+        return math.fsum(cost_g for cost_g in costs if not math.isnan(cost_g))
+
+    def improve(self, problem: Problem) -> None:
+        """Place those anew, one by one beside all others, who may choose among modes, as long as that saves."""
+        self._problem, self._scarce = problem, None  # what is left is nobody's
+        for _ in range(IMPROVED):
+            if not self._has_saved():
+                break
+
+    def _has_saved(self) -> bool:
+        problem, has_saved = self._problem, False
+        for i, request in enumerate(problem.requests):
             before = self.choices[i].chosen
-            if before is None or not request.modes or request.is_due or request.running_at is not None:
+            if before is None or not _may_choose(request) or request.is_due:
                 continue
             give_back(self._timeline, request, before)
-            choice = among(request, prices_of(self._problem, request), self._at_ease)
+            choice = among(request, prices_of(problem, request), self._at_ease)
             if choice.chosen is None or choice.chosen.cost_g >= before.cost_g or _late_s(choice, request) > 0:
                 sell(self._timeline, request, before)
             else:

@@ -4,7 +4,7 @@ Jobs that may be wide where the grid is clean all want the same hours; served on
 there that the others are left with dirty hours, or late. At a price for what is short each job finds by itself whether
 the clean hour is worth its GPUs to it. The prices come from the fluid problem, in which time is shared at will:
 
-    min  Σ grams  +  ½ · ``STEEP`` · Σ (use beyond capacity)²
+    min  Σ grams  +  ½ · steep · Σ (use beyond capacity)²
 
 by the method of Frank and Wolfe, job by job (Lacoste-Julien et al., "Block-Coordinate Frank-Wolfe Optimization for
 Structural SVMs", ICML 2013): at the prices that the mean of all answers so far sets, each job in turn answers with what
@@ -24,9 +24,6 @@ from lowtide.policies.problem import EPSILON_S, BoolArray, FloatArray, Placement
 from lowtide.policies.timeline import MW_PER_W
 from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.model.units import kwh_per_s
-
-STEEP = 2.0
-"""A use of half beyond capacity makes a GPU cost as much again as its grams usually do."""
 
 ANSWERS, MOST_ANSWERS = 10, 20_000
 """So many times each job answers, and so many answers there are at most, one for each of its sites; a queue that would
@@ -119,10 +116,14 @@ def _site(problem: Problem, request: Request, site: int, ways: tuple[Mode, ...])
     return _Site(site, low, np.maximum(prices.price_g_per_kwh[site, low:high], FLOOR_G_PER_KWH), width_s, room)
 
 
-def scarcity(problem: Problem) -> Scarcity | None:
-    """What capacity is worth where all requests are asked; None where there is enough for what each wants."""
+def scarcity(problem: Problem, steep: float) -> Scarcity | None:
+    """What capacity is worth where all requests are asked; None where there is enough for what each wants.
+
+    ``steep`` tells by how many times what a unit's grams usually come to its worth rises where twice the capacity is
+    used.
+    """
     askers = [asker for request in problem.requests if (asker := _Asker(problem, request)).sites]
-    market = _Market(problem, askers)
+    market = _Market(problem, askers, steep)
     each = sum(len(asker.sites) for asker in askers)
     for _ in range(min(ANSWERS, MOST_ANSWERS // max(1, each))):
         for asker in askers:
@@ -138,13 +139,13 @@ class _Market:
 
     """
 
-    def __init__(self, problem: Problem, askers: list[_Asker]) -> None:
+    def __init__(self, problem: Problem, askers: list[_Asker], steep: float) -> None:
         """Nobody has answered yet."""
         timeline = problem.timeline
         self._common, self._widths_s = timeline.common, np.diff(problem.grid.edges_s)
         power = np.full(timeline.free_gpus.shape, np.inf) if timeline.common is None else timeline.common.free_mw
         self._capacity = np.maximum(np.stack((timeline.free_gpus, timeline.free_cpus, power)), 0.0)
-        self._slope = _slope(problem, askers, self._capacity)
+        self._slope = steep * _slope(problem, askers, self._capacity)
         self._use, self.worth = np.zeros(self._capacity.shape), np.zeros(self._capacity.shape)
 
     def ask(self, asker: _Asker) -> None:
@@ -189,11 +190,11 @@ class _Market:
 
 
 def _slope(problem: Problem, askers: list[_Asker], capacity: FloatArray) -> FloatArray:
-    """[GPU, CPU or milliwatt, row, 1], by how much each unit's worth rises with every unit that is lacking."""
+    """[GPU, CPU or milliwatt, row, 1], what a unit's grams usually come to, by the capacity that there is."""
     price = float(np.abs(problem.prices.price_g_per_kwh[:, :-1]).mean())
     per_unit = np.mean([asker.price_of_unit for asker in askers], axis=0) if askers else np.zeros(len(capacity))
     most = np.maximum(np.where(np.isfinite(capacity), capacity, 0.0).max(axis=2, keepdims=True), 1.0)
-    slope: FloatArray = STEEP * price * per_unit[:, None, None] / most
+    slope: FloatArray = price * per_unit[:, None, None] / most
     return slope
 
 
