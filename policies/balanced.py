@@ -12,7 +12,7 @@ some, that is worth it. That makes it joint:
   what comes in between then finds somebody who can still move. A margin that has somebody late is given up.
 - Jobs with modes pay for the capacity that they hold, by what it is worth to all others (see ``scarcity``): wide in
   the clean hours is who gains most by it. In the end each is placed anew in what the others leave, as long as that
-  saves. A running job keeps its width and power limit; it may be paused.
+  saves. A running job takes another width by a pause alone.
 - A job that comes out late is served again as one that is due, among the running ones in order of slack: those with
   more of it make room, and what would be late as declared takes the modes that end first. If some still are, the last
   attempt goes by when each must end, which for one GPU and work that may be interrupted is the best order there is.
@@ -104,7 +104,7 @@ class Balanced(BaseModel):
 
     def _best(self, problem: Problem) -> "_Round":
         """The round in which the least time is late, and of those the one that emits least."""
-        if not any(map(_may_choose, problem.requests)):
+        if not any(request.modes for request in problem.requests):
             return self._least_late(problem, None)
         priced = _priced(problem)
         found = [self._least_late(problem, scarce) for scarce in priced]
@@ -303,6 +303,9 @@ class _Round:
     def _least(self, offer: Offer) -> Placement | None:
         return least(offer, self._scarce)
 
+    def _least_running(self, offer: Offer) -> Placement | None:
+        return least_running(offer, self._scarce)
+
     def _take(self, i: int, choice: Choice) -> None:
         request, placed = self._problem.requests[i], choice.chosen
         self.choices[i] = choice
@@ -335,8 +338,8 @@ class _Round:
         offer = Offer(self._problem, self._timeline, request)
         held = offer.baseline
         if held is None or self._timeline.fits(held.site, held.spans, *request.need):
-            return chosen_of(offer, least_running if self._is_calm else nothing)
-        placed = least_running(offer) or self._afterwards(offer)
+            return chosen_of(offer, self._least_running if self._is_calm else nothing)
+        placed = self._least_running(offer) or self._afterwards(offer)
         if placed is None and request.hold_s < request.work_s:
             self.stuck.add(request)
         return replace(chosen_of(offer, nothing), chosen=placed or held, best=placed, gives_way=placed is not None)

@@ -7,14 +7,16 @@ a pause or another width costs run time, pauses are bounded and capacity holds.
 
 Without such costs and bounds the slots come out as the linear program's optimum; with them they are mended (see
 ``mend``), and ``lowest_slots`` is what has to be beaten. A plan begins while the
-declared way would still be in time, so that a job is never left to widths that may be gone by then.
+declared way would still be in time, so that a job is never left to widths that may be gone by then. What runs at one
+width can be given another by a suspension alone, so each change counts as one (see ``can_be_followed``).
 """
 
 from pydantic import BaseModel, ConfigDict
 
 from lowtide.policies.lift import sell_in_order
-from lowtide.policies.lowest_slots import cheaper, cheapest_slots
+from lowtide.policies.lowest_slots import cheaper, cheapest_slots, stop_now
 from lowtide.policies.offer import Offer
+from lowtide.policies.pieces import cheapest_pieces
 from lowtide.policies.problem import Choice, Placement, Problem
 from lowtide.policies.spread import spread
 
@@ -25,13 +27,20 @@ class Elastic(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
-        """Choose slots and modes for every request; a running job keeps its mode, and may be suspended."""
+        """Choose slots and modes for every request; a running job may be suspended, to go on in another mode."""
         return sell_in_order(problem, _widest_where_clean)
 
 
 def _widest_where_clean(offer: Offer) -> Placement | None:
-    if not offer.request.modes or offer.request.running_at is not None:
+    request = offer.request
+    if not request.modes:
         return cheapest_slots(offer)
+    if request.running_at is not None:
+        return stop_now(offer, _cheapest) if request.suspensions_left else None
     if offer.is_guarded:
         return offer.cheapest()
     return cheaper(cheapest_slots(offer), spread(offer))
+
+
+def _cheapest(offer: Offer) -> Placement | None:
+    return cheaper(cheapest_pieces(offer), spread(offer))

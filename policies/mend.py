@@ -6,13 +6,14 @@ lose is filled in as more work. Without such costs and bounds the first fill, wh
 
 import math
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 
 from lowtide.policies.fill import Field, Fill, Piece, cost, filled, pieces, touches
 from lowtide.policies.holding import worked_s
 from lowtide.policies.problem import EPSILON_S, BoolArray, Request
+from lowtide.scheduler.model.mode import Mode
 
 MOST_ROUNDS = 40
 """Each mends a part or asks for more work; what has not settled by then keeps giving up one piece for another."""
@@ -87,7 +88,39 @@ def _wrong(request: Request, runs: list[Stretch]) -> int:
     if len(runs) == 1:
         return 0
     short = sum(_length_s(run) < request.min_run_s - EPSILON_S for run in runs)
-    return max(short, len(runs) - request.suspensions_left - 1)
+    return max(short, len(runs) - most_stretches(request))
+
+
+def most_stretches(request: Request) -> int:
+    """How many stretches its suspensions allow; a running job spends one before the first."""
+    return request.suspensions_left + (1 if request.running_at is None else 0)
+
+
+def can_be_followed(request: Request, modes: tuple[Mode, ...], found: list[Piece]) -> bool:
+    """Whether a job can do as its pieces say when each other width takes a suspension, and another attempt.
+
+    A wider stretch may find its GPUs taken when it comes. So where a job runs slower than it declares, going on like
+    that to its end must be in time.
+    """
+    runs = _alike(modes, found)
+    if len(runs) > 1 and _wrong(request, runs):
+        return False
+    left_s = request.work_s
+    for run in runs:
+        slowest = min(modes[mode].speed for _, _, mode in run)
+        if slowest < 1 and run[0][0] + left_s / slowest > request.must_end_s + EPSILON_S:
+            return False
+        left_s -= sum((b - a) * modes[mode].speed for a, b, mode in run)
+    return True
+
+
+def _alike(modes: tuple[Mode, ...], found: list[Piece]) -> list[Stretch]:
+    """Stretches of one width each."""
+
+    def width(piece: Piece) -> tuple[int, int]:
+        return modes[piece[2]].gpus, modes[piece[2]].cpus
+
+    return [list(run) for stretch in stretches(found) for _, run in groupby(stretch, key=width)]
 
 
 def _begun_in_time(draft: _Draft, latest_start_s: float) -> _Draft | None:

@@ -8,9 +8,10 @@ import numpy as np
 
 from lowtide.policies.fill import Field, Piece, cost, filled
 from lowtide.policies.guard import NOISE
-from lowtide.policies.holding import placed_in
-from lowtide.policies.mend import settled
+from lowtide.policies.holding import is_declared, placed_in
+from lowtide.policies.mend import can_be_followed, settled
 from lowtide.policies.offer import Offer
+from lowtide.policies.pieces import hold_slots
 from lowtide.policies.problem import EPSILON_S, BoolArray, FloatArray, Placement, Request
 from lowtide.policies.scarcity import Scarcity
 from lowtide.policies.seed import seeds
@@ -68,9 +69,9 @@ def soonest_spread(offer: Offer) -> Placement | None:
 
 
 def _settled(offer: Offer, field: Field, request: Request) -> Iterator[list[Piece]]:
-    for tried, must in _ways_to_begin(request, field, is_pinned=offer.first is not None):
+    for tried, must in _ways_to_begin(request, field, hold_slots(offer)):
         pieces = settled(request, tried, must)
-        if pieces:
+        if pieces and can_be_followed(request, field.modes, pieces):
             yield pieces
 
 
@@ -79,18 +80,19 @@ def _placed(offer: Offer, site: int, found: list[Piece]) -> Placement:
     return placed_in(offer.problem.prices, offer.request, site, spans, modes)
 
 
-def _ways_to_begin(request: Request, field: Field, *, is_pinned: bool) -> Iterator[tuple[Field, BoolArray]]:
+def _ways_to_begin(request: Request, field: Field, hold: int) -> Iterator[tuple[Field, BoolArray]]:
     """Slots and those that must run: all of them; then, mode by mode, those good for it, for all modes and it alone."""
     must = np.zeros(field.count, dtype=np.bool_)
-    must[0] = is_pinned
+    must[:hold] = True
     yield field, must
     if _is_free(request):
         return
     for mode in range(len(field.modes)):
         alone = (np.arange(len(field.modes)) == mode)[:, None]
-        for slots in seeds(request, field, mode, keep_first=is_pinned):
+        for good in seeds(request, field, mode, keep_first=hold > 0):
+            slots = good | must
             yield replace(field, room=field.room & slots), slots
-            yield replace(field, room=field.room & slots & alone), slots
+            yield replace(field, room=field.room & slots & (alone | must)), slots
 
 
 def _is_free(request: Request) -> bool:
@@ -118,5 +120,7 @@ def _slots(offer: Offer, site: int, end_s: float) -> Field | None:
     begin_s, until_s = problem.grid.edges_s[low:high].copy(), problem.grid.edges_s[low + 1 : high + 1].copy()
     begin_s[0], until_s[-1] = offer.start_s(low), min(until_s[-1], end_s)
     room = np.array([room[site, low:high] for room in offer.mode_room])
+    if offer.goes_on:  # what runs on runs as it does
+        room[:, : hold_slots(offer)] &= np.array([[is_declared(mode, offer.request)] for mode in offer.request.modes])
     price: FloatArray = problem.prices.price_g_per_kwh[site, low:high]
     return Field.priced(offer.request.modes, begin_s, until_s - begin_s, price, room)

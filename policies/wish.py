@@ -2,7 +2,7 @@
 
 from lowtide.policies.guard import NOISE
 from lowtide.policies.offer import Offer
-from lowtide.policies.pieces import cheapest_pieces, earliest_pieces, less
+from lowtide.policies.pieces import cheapest_pieces, earliest_pieces
 from lowtide.policies.problem import EPSILON_S, Placement
 from lowtide.policies.scarcity import Scarcity
 from lowtide.policies.spread import soonest_spread, spread, total_g
@@ -18,24 +18,37 @@ def least(offer: Offer, scarce: Scarcity | None = None) -> Placement | None:
 
     With ``scarce`` a job with modes pays for the capacity that it holds as well.
     """
-    request = offer.request
-    is_whole = not request.suspensions_left or offer.is_guarded
-    plain = offer.cheapest() if is_whole else cheapest_pieces(offer)
-    mixed = spread(offer, scarce) if request.modes and not offer.is_guarded else None
-    if plain is None or mixed is None:
-        return plain or mixed
-    return mixed if total_g(offer, mixed, scarce) < total_g(offer, plain, scarce) * (1 - NOISE) else plain
+    if offer.is_guarded:
+        return offer.cheapest()
+    plain = cheapest_pieces(offer) if offer.request.suspensions_left else offer.cheapest()
+    return _less(offer, plain, _mixed(offer, scarce), scarce)
 
 
-def least_running(offer: Offer) -> Placement | None:
-    """Going on, pausing now, or going on and pausing later; of equals the one that comes first here."""
+def least_running(offer: Offer, scarce: Scarcity | None = None) -> Placement | None:
+    """Going on, pausing now, or going on and pausing later; of equals the one that comes first here.
+
+    After a pause a job with modes may go on in another one.
+    """
     if not offer.request.suspensions_left:
         return None
     kept = offer.baseline if offer.is_free(offer.baseline) else None
-    later = cheapest_pieces(offer.going_on())
-    if offer.request.hold_s > 0:
-        return less(kept, later)
-    return less(less(kept, later), cheapest_pieces(offer))
+    later = _less(offer, kept, _pausing(offer.going_on(), scarce), scarce)
+    return later if offer.request.hold_s > 0 else _less(offer, later, _pausing(offer, scarce), scarce)
+
+
+def _pausing(offer: Offer, scarce: Scarcity | None) -> Placement | None:
+    return _less(offer, cheapest_pieces(offer), _mixed(offer, scarce), scarce)
+
+
+def _mixed(offer: Offer, scarce: Scarcity | None) -> Placement | None:
+    return spread(offer, scarce) if offer.request.modes else None
+
+
+def _less(offer: Offer, first: Placement | None, second: Placement | None, scarce: Scarcity | None) -> Placement | None:
+    """The one that costs less in all; of equals, and where nothing is known, the first."""
+    if first is None or second is None:
+        return first or second
+    return second if total_g(offer, second, scarce) < total_g(offer, first, scarce) * (1 - NOISE) else first
 
 
 def soonest(offer: Offer) -> Placement | None:

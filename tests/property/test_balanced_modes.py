@@ -114,7 +114,7 @@ def test_nobody_emits_less_than_the_linear_program_says(problem: Problem) -> Non
 @FEW
 def test_one_job_alone_emits_what_the_linear_program_says(problem: Problem) -> None:
     (request,), gpus = problem.requests, int(problem.timeline.free_gpus[0, 0])
-    able = tuple(mode for mode in request.modes if mode.gpus <= gpus)
+    able = tuple(mode for mode in request.modes if mode.gpus <= gpus and mode.speed >= 1)
     free = replace(problem, requests=(replace(request, modes=able, latest_start_s=request.must_end_s),))
     assert grams(Balanced().plan(free)) == pytest.approx(least_g(free, gpus), rel=1e-6)
 
