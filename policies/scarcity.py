@@ -60,7 +60,8 @@ class Scarcity:
 
 def _needs(modes: tuple[Mode, ...]) -> FloatArray:
     """[GPU, CPU or milliwatt, mode]."""
-    return np.array([(mode.gpus, mode.cpus, mode.power_w * MW_PER_W) for mode in modes], dtype=np.float64).T
+    each = zip(*((mode.gpus, mode.cpus, mode.power_w * MW_PER_W) for mode in modes), strict=True)
+    return np.array(list(each), dtype=np.float64)
 
 
 class _Site(NamedTuple):
@@ -152,7 +153,7 @@ class _Market:
         """Have a job answer, and move its mean as far towards the answer as that lowers the cost of all."""
         at = [(slice(None), own.site, slice(own.low, own.low + len(own.width_s))) for own in asker.sites]
         answers = [
-            _answer(own, asker.power_w, asker.speed, asker.needs, self.worth[where], asker.work_s)
+            _answer(own, asker.power_w, asker.speed, asker.needs, np.ascontiguousarray(self.worth[where]), asker.work_s)
             for own, where in zip(asker.sites, at, strict=True)
         ]
         best = min(range(len(at)), key=lambda i: answers[i][0])

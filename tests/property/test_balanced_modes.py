@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from lowtide.policies.asap import Asap
 from lowtide.policies.balanced import Balanced
 from lowtide.policies.elastic import Elastic
-from lowtide.policies.holding import ways, worked_s
+from lowtide.policies.holding import give_back, sell, ways, worked_s
 from lowtide.policies.optimal import Optimal
-from lowtide.policies.problem import EPSILON_S, Choice, Policy, Problem, Request
+from lowtide.policies.problem import EPSILON_S, Choice, Placement, Policy, Problem, Request
 from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.simulate.bound import Demand, bound_g
 from tests.builders import SLOT_S
@@ -180,3 +180,52 @@ def test_gpus_that_are_kept_for_work_to_come_are_not_taken_by_width() -> None:
     assert choice.chosen is not None
     later = [way.gpus for (a, _), way in zip(choice.chosen.spans, ways(request, choice.chosen), strict=True) if a > 0]
     assert max(later) < 8
+
+
+def a_running_one(prices: list[float], **changes: object) -> Problem:
+    """A wide job that runs, with the place that it holds free, as a joint policy is asked."""
+    modes = (Mode(1, 1, 0.5, 150.0), Mode(4, 4, 1.0, 700.0))
+    usual = {"gpus": 4, "cpus": 4, "power_w": 700.0, "running_at": 0, "suspensions_left": 1, "modes": modes}
+    return a_problem([prices], a_request(hours=4.0, window_h=20.0, **(usual | changes)))  # type: ignore[arg-type]
+
+
+def test_a_running_job_stops_to_go_on_narrower_where_its_width_is_a_waste() -> None:
+    problem = a_running_one([300.0] * 80)
+    (choice,) = Balanced().plan(problem)
+    assert choice.chosen is not None
+    assert choice.chosen.start_s > 0
+    assert [way.gpus for way in ways(problem.requests[0], choice.chosen)] == [1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"suspensions_left": 0}, {"hold_s": 4 * 3600.0}, {"switch_s": 43200.0, "resume_s": 43200.0}, {"min_savings": 0.6}],
+    ids=["no suspension left", "has to run on", "a switch is too dear", "saves too little"],
+)
+def test_a_running_job_keeps_its_width_where(changes: dict[str, object]) -> None:
+    (choice,) = Balanced().plan(a_running_one([300.0] * 80, **changes))
+    assert choice.chosen is choice.baseline
+
+
+def test_a_running_job_runs_on_as_it_does_until_the_clean_hours_that_it_will_be_wide_in() -> None:
+    modes = (Mode(1, 1, 1.0, 300.0), Mode(4, 4, 4.0, 1200.0))
+    request = a_request(hours=4.0, window_h=4.0, running_at=0, suspensions_left=1, hold_s=900.0, modes=modes)
+    problem = a_problem([[300.0] * 8 + [100.0] * 16], request)
+    (choice,) = Balanced().plan(problem)
+    assert choice.chosen is not None
+    assert choice.baseline is not None
+    held = [way.gpus for way in ways(request, choice.chosen)]
+    assert (held[0], held[-1], choice.chosen.start_s) == (1, 4, 0.0)
+    assert worked_s(request, choice.chosen.spans, ways(request, choice.chosen)) == pytest.approx(request.work_s)
+    assert choice.chosen.cost_g < choice.baseline.cost_g
+
+
+def test_what_a_placement_in_modes_took_is_given_back_whole() -> None:
+    problem = a_problem([[300.0] * 16], a_request(modes=(Mode(1, 1, 1.0, 300.0), Mode(4, 4, 4.0, 1200.0))))
+    timeline, (request,) = problem.timeline.copy(), problem.requests
+    placed = Placement(0, ((0.0, 1000.0), (1000.0, 2000.0)), 0.0, (0, 1))
+    sell(timeline, request, placed)
+    assert timeline.free_gpus[0].tolist()[:4] == [7, 4, 4, 8]
+    give_back(timeline, request, placed)
+    assert (timeline.free_gpus == problem.timeline.free_gpus).all()
+    assert (timeline.free_cpus == problem.timeline.free_cpus).all()
