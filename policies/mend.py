@@ -101,7 +101,8 @@ def _begun_in_time(draft: _Draft, latest_start_s: float) -> _Draft | None:
     if not early.any():
         return None
     must = draft.must.copy()
-    must[int(np.where(early, draft.field.price, np.inf).argmin())] = True
+    cheapest = np.where(draft.field.room & early, draft.field.cost, np.inf).min(axis=0)
+    must[int(cheapest.argmin())] = True
     return _draft(draft.field, must, draft.need_s)
 
 

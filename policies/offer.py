@@ -227,6 +227,10 @@ class Offer:
         """The same offer where so many GPUs per [site, slot] stay free besides."""
         other = self._copy()
         other.room = self.room & (self._free_gpus >= spare_gpus + self.request.gpus)
+        other.mode_room = tuple(
+            room & (self._free_gpus >= spare_gpus + mode.gpus)
+            for room, mode in zip(self.mode_room, self.request.modes, strict=True)
+        )
         return other
 
     def _earliest(self) -> Placement | None:

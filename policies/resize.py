@@ -74,5 +74,5 @@ def _overlaps_s(field: Field, begin_s: float, end_s: float) -> FloatArray:
 
 
 def _cost(field: Field, found: list[Piece]) -> float:
-    """Price integral times power, in g/kWh·s·W."""
-    return sum(float(_overlaps_s(field, a, b) @ field.price) * field.modes[mode].power_w for a, b, mode in found)
+    """What the pieces cost, in g/kWh·s·W."""
+    return sum(float(_overlaps_s(field, a, b) @ field.cost[mode]) for a, b, mode in found)

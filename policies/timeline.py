@@ -103,13 +103,20 @@ class Timeline:
         """Take for each span of one job its own need; a slot that two of them touch is sold once, at the higher one."""
         if self._are_alike(spans, needs):  # the usual case, and three times as fast
             self.sell(site, spans, *needs[0])
-            return
-        gpus, cpus, power_mw = self._peaks(spans, needs)
+        else:
+            self._take(site, self._peaks(spans, needs))
+
+    def give_back_each(self, site: int, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> None:
+        """Undo ``sell_each`` with the same arguments."""
+        self._take(site, -self._peaks(spans, needs))
+
+    def _take(self, site: int, held: IntArray) -> None:
+        """Take [GPUs, CPUs or milliwatts, slot]."""
         rows: Rows = site if self.common is None else self.common.twins[site]
-        self.free_gpus[rows] -= gpus
-        self.free_cpus[rows] -= cpus
+        self.free_gpus[rows] -= held[0]
+        self.free_cpus[rows] -= held[1]
         if self.common is not None:
-            self.common.free_mw[self.common.kin[site]] -= power_mw
+            self.common.free_mw[self.common.kin[site]] -= held[2]
 
     def fits_each(self, site: int, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> bool:
         """Whether ``sell_each`` would leave no slot that it touches short."""

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from lowtide.policies.elastic import Elastic, spread
+from lowtide.policies.elastic import Elastic
 from lowtide.policies.guard import doubt_between_g, doubt_g
 from lowtide.policies.holding import ways, worked_s
 from lowtide.policies.lowest_slots import LowestSlots
 from lowtide.policies.offer import Offer
 from lowtide.policies.problem import Choice, Placement, Problem, Request
+from lowtide.policies.spread import spread
 from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.mode import Mode
 from tests.builders import HOUR_S, some_modes
