@@ -51,8 +51,9 @@ CALM_ROUNDS = 1
 FULL_LOAD = 0.95
 """From here on all of the margin is kept."""
 
-IMPROVED = 2
-"""So many times jobs with modes are placed anew beside all others; what that gains falls off quickly."""
+IMPROVED, MOST_ANEW = 2, 1000
+"""So many times jobs with modes are placed anew beside all others, in a long queue less often, so that no more are
+placed than the second figure; what that gains falls off quickly, and it takes as long as placing them at first."""
 
 FEW, STEEPS = 50, (2.0, 8.0)
 """A queue of so few jobs with modes is planned at prices of each steepness: between few jobs prices matter more, and
@@ -253,7 +254,7 @@ class _Round:
     def improve(self, problem: Problem) -> None:
         """Place those anew, one by one beside all others, who may choose among modes, as long as that saves."""
         self._problem, self._scarce = problem, None  # what is left is nobody's
-        for _ in range(IMPROVED):
+        for _ in range(min(IMPROVED, MOST_ANEW // max(1, sum(map(_may_choose, problem.requests))))):
             if not self._has_saved():
                 break
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lowtide.policies.compiled import compiled
 from lowtide.policies.problem import BoolArray, FloatArray, IntArray
 
 IDLE = -1
@@ -56,31 +57,63 @@ def climb(cost: FloatArray, speed: FloatArray, room: BoolArray, must: BoolArray)
         The hulls; None where a slot that must run has no room.
 
     """
-    fast = np.argsort(-speed, kind="stable")  # of equals the first is found, and that is the faster
-    cost, room, speed = np.where(room, cost, np.inf)[fast], room[fast], speed[fast]
-    if (must & ~room.any(axis=0)).any():
-        return None
-    slots, least = np.arange(len(must)), cost.argmin(axis=0)
-    at_cost, at_speed = np.where(must, cost[least, slots], 0.0), np.where(must, speed[least], 0.0)
-    base, before = np.where(must, fast[least], IDLE), np.full(len(must), -np.inf)
-    steps: list[tuple[IntArray, IntArray, FloatArray, FloatArray]] = []
-    while True:
-        gain = speed[:, None] - at_speed
-        ratio = np.where(gain > 0, (cost - at_cost) / np.where(gain > 0, gain, 1.0), np.inf)
-        lowest = ratio.min(axis=0)
-        going = np.flatnonzero(lowest < np.inf)
-        if not len(going):
-            return _joined(base, steps)
-        lowest = lowest[going]
-        to = (ratio[:, going] <= lowest + SAME * np.abs(lowest)).argmax(axis=0)
-        before[going] = np.maximum(before[going], lowest)
-        steps.append((going, fast[to], gain[to, going], before[going]))
-        at_cost[going], at_speed[going] = cost[to, going], speed[to]
+    tables = np.ascontiguousarray(cost), speed, np.ascontiguousarray(room)
+    is_able, base, slot, mode, gain, ratio = _climbed(*tables, np.ascontiguousarray(must))
+    return Climb(base, slot, mode, gain, ratio) if is_able else None
 
 
-def _joined(base: IntArray, steps: list[tuple[IntArray, IntArray, FloatArray, FloatArray]]) -> Climb:
-    if not steps:
-        none, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
-        return Climb(base, none, none, nothing, nothing)
-    slot, mode, gain, ratio = (np.concatenate(parts) for parts in zip(*steps, strict=True))
-    return Climb(base, slot, mode, gain, ratio)
+@compiled
+def _cheapest(cost: FloatArray, speed: FloatArray, room: BoolArray, slot: int) -> int:
+    """The mode of least cost in a slot, of equals the fastest; ``IDLE`` where there is room for none."""
+    best = IDLE
+    for mode in range(len(speed)):
+        if not room[mode, slot]:
+            continue
+        is_less = best == IDLE or cost[mode, slot] < cost[best, slot]
+        if is_less or (cost[mode, slot] == cost[best, slot] and speed[mode] > speed[best]):
+            best = mode
+    return best
+
+
+@compiled
+def _next(
+    cost: FloatArray, speed: FloatArray, room: BoolArray, slot: int, at_cost: float, at_speed: float
+) -> tuple[int, float]:
+    """The mode that the next step leads to, of equals the fastest, and its ratio; ``IDLE`` at the top."""
+    best, lowest = IDLE, np.inf
+    for mode in range(len(speed)):
+        if room[mode, slot] and speed[mode] > at_speed:
+            lowest = min(lowest, (cost[mode, slot] - at_cost) / (speed[mode] - at_speed))
+    for mode in range(len(speed)):
+        if room[mode, slot] and speed[mode] > at_speed:
+            ratio = (cost[mode, slot] - at_cost) / (speed[mode] - at_speed)
+            if ratio <= lowest + SAME * abs(lowest) and (best == IDLE or speed[mode] > speed[best]):
+                best = mode
+    return best, lowest
+
+
+@compiled
+def _climbed(
+    cost: FloatArray, speed: FloatArray, room: BoolArray, must: BoolArray
+) -> tuple[bool, IntArray, IntArray, IntArray, FloatArray, FloatArray]:
+    """What a ``Climb`` holds, slot by slot, and whether there is one."""
+    most = cost.shape[0] * cost.shape[1]
+    base, slots, modes = np.full(len(must), IDLE), np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
+    gains, ratios, count, is_able = np.empty(most), np.empty(most), 0, True
+    for slot in range(len(must)):
+        at_cost, at_speed, before = 0.0, 0.0, -np.inf
+        if must[slot]:
+            base[slot] = _cheapest(cost, speed, room, slot)
+            if base[slot] == IDLE:
+                is_able = False
+                break
+            at_cost, at_speed = cost[base[slot], slot], speed[base[slot]]
+        while True:
+            mode, ratio = _next(cost, speed, room, slot, at_cost, at_speed)
+            if mode == IDLE:
+                break
+            before = max(before, ratio)
+            slots[count], modes[count], gains[count], ratios[count] = slot, mode, speed[mode] - at_speed, before
+            count += 1
+            at_cost, at_speed = cost[mode, slot], speed[mode]
+    return is_able, base, slots[:count], modes[:count], gains[:count], ratios[:count]

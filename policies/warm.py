@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from lowtide.policies.hull import climb
 from lowtide.policies.offer import Offer
 from lowtide.policies.pieces import cheapest_pieces, earliest_pieces
 from lowtide.policies.problem import Prices, Problem, Request, SlotGrid
@@ -43,5 +44,6 @@ def warm() -> None:
     earliest_pieces(offer)
     offer.cheapest()
     scarcity(replace(offer.problem, requests=(replace(request, modes=(request.declared,)),)), 1.0)
+    climb(price, price[0, :1], free > 0, free[0] > 1)
     asked = Asked(request.length_s, 60.0, 0, 900.0, 900.0, 2)
     stretches_of(price[0], np.diff(grid.edges_s), free[0] > 0, asked)
