@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import linprog
 
+from lowtide.policies.balanced import Balanced
 from lowtide.policies.elastic import Elastic
-from lowtide.policies.problem import Placement, Prices, Problem, Request, SlotGrid
+from lowtide.policies.problem import Placement, Policy, Prices, Problem, Request, SlotGrid
 from lowtide.policies.timeline import Timeline
 from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.model.units import S_PER_H, kwh_per_s
@@ -40,6 +41,7 @@ class Losses:
     """Emissions above the optimum, as shares of it, by start."""
 
     ours: FloatArray
+    balanced: FloatArray
     greedy: FloatArray
 
 
@@ -49,16 +51,18 @@ def bench_elastic(_folder: Path, row: Callable[..., None]) -> None:
     if not DATA.is_dir():
         row("left out", "no inputs", f"set LOWTIDE_BENCH to the folder of the inputs; there is none at {DATA}")
         return
-    for model, modes in _profiles().items():
+    for model, modes in profiles().items():
         for hours in WINDOWS_H:
             for zone in ZONES:
-                found = losses(modes, _intensity(zone), hours)
-                figures = f"mean {round(found.ours.mean(), 9) + 0.0:.4%}; greedy: mean {found.greedy.mean():.2%}, "
+                found = losses(modes, intensity_of(zone), hours)
+                figures = f"mean {round(found.ours.mean(), 9) + 0.0:.4%}; balanced: {found.balanced.max():.4%}; "
+                figures += f"greedy: mean {found.greedy.mean():.2%}, "
                 figures += f"largest {found.greedy.max():.2%}; goal <= {GOAL:.1%}"
                 row(f"{model}, {zone}, within {hours} h: largest loss", f"{found.ours.max():.4%}", figures)
 
 
-def _profiles() -> dict[str, tuple[Mode, ...]]:
+def profiles() -> dict[str, tuple[Mode, ...]]:
+    """The modes of each model, one for each number of workers."""
     told = json.loads((DATA / "profiles" / "scaling.json").read_text())
     return {
         model: tuple(
@@ -71,26 +75,28 @@ def _profiles() -> dict[str, tuple[Mode, ...]]:
     }
 
 
-def _intensity(zone: str) -> FloatArray:
+def intensity_of(zone: str) -> FloatArray:
+    """g/kWh by hour of the year."""
     with (DATA / "intensity" / f"{zone}_2022.csv").open() as file:
         return np.array([float(line["g_per_kwh"]) for line in csv.DictReader(file)])
 
 
 def losses(modes: tuple[Mode, ...], intensity: FloatArray, hours: int) -> Losses:
-    """Both rules against the optimum, at the same random starts for every model and zone."""
+    """Our policies and the greedy rule against the optimum, at the same random starts for every model and zone."""
     starts = np.random.default_rng(SEED).choice(len(intensity) - hours, STARTS, replace=False)
-    ours, greedy = [], []
+    ours, balanced, greedy = [], [], []
     for start in starts.tolist():
         price = intensity[start : start + hours]
         least = optimum_g(modes, price)
-        ours.append(_ours_g(modes, price) / least - 1)
+        ours.append(_planned_g(Elastic(), modes, price) / least - 1)
+        balanced.append(_planned_g(Balanced(), modes, price) / least - 1)
         greedy.append(greedy_g(modes, price) / least - 1)
-    return Losses(np.array(ours), np.array(greedy))
+    return Losses(np.array(ours), np.array(balanced), np.array(greedy))
 
 
-def _ours_g(modes: tuple[Mode, ...], price: FloatArray) -> float:
-    """What the policy's plan emits, counted here from its spans and their modes."""
-    (choice,) = Elastic().plan(_problem(modes, price))
+def _planned_g(policy: Policy, modes: tuple[Mode, ...], price: FloatArray) -> float:
+    """What a policy's plan emits, counted here from its spans and their modes."""
+    (choice,) = policy.plan(_problem(modes, price))
     placed = choice.chosen
     assert placed is not None
     done_h = sum((b - a) / S_PER_H * modes[m].speed for (a, b), m in _parts(placed))

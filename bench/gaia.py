@@ -55,17 +55,17 @@ class Asked:
 
 def asked_of(play: Play, estimate: Estimate) -> list[Asked]:
     """The jobs, with the run times that are told."""
-    lengths = {
-        short: [j.duration_s for j in play.jobs if play.patience.is_short(j) is short] for short in (True, False)
-    }
+    patience = play.patience
+    assert patience is not None, "these rules know no queues that would have any"
+    lengths = {short: [j.duration_s for j in play.jobs if patience.is_short(j) is short] for short in (True, False)}
     mean_s = {short: math.fsum(found) / max(len(found), 1) for short, found in lengths.items()}
     exact = estimate is Estimate.EXACT
     return [
         Asked(
             j.submit_s,
             j.duration_s,
-            j.duration_s if exact else mean_s[play.patience.is_short(j)],
-            play.patience.of(j),
+            j.duration_s if exact else mean_s[patience.is_short(j)],
+            patience.of(j),
             j.gpus,
         )
         for j in play.jobs

@@ -23,7 +23,7 @@ from lowtide.connectors.grid.shelf import Shelf
 
 ZONES, WAITERS, LATENCY_S = 200, 1000, 0.05
 HALF_HOUR, HISTORY = timedelta(minutes=30), timedelta(days=8)
-Row = Callable[[str, str, str], None]
+Row = Callable[..., None]
 
 
 def _rows(first: datetime, count: int) -> list[dict[str, object]]:

@@ -7,6 +7,7 @@ over the day with another hour of it at each site.
 
 import math
 import resource
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,8 +17,10 @@ import numpy as np
 import plotext
 
 from lowtide.policies.warm import warm
+from lowtide.scheduler.control.daemon import keep_answering
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.market import market
+from lowtide.scheduler.decide.standing import Standing
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.plan import Plan, Snapshot
 from tests.builders import a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
@@ -27,6 +30,7 @@ JOBS, SITES, HOURS = 10_000, 10, 96
 GOALS = {JOBS: "goal < 1 s", 100_000: "goal < 15 s"}
 GPUS_PER_JOB, LEAST_GPUS, MEAN_LOAD = 0.35, 80, 0.5
 MEBI = 1024
+MORE = 100
 TIMES = 10_000
 
 
@@ -67,12 +71,14 @@ def timed(snapshot: Snapshot) -> tuple[Plan, float]:
 def bench_planner(_folder: Path, row: Callable[..., None]) -> None:
     """Whole plans, one more job, and growth."""
     warm()
+    keep_answering()  # as the daemon sets it: collections look at what is new
     print(f"One plan; unless told otherwise {JOBS:,} jobs, {SITES} sites, {HOURS} h of 15-min slots")
     for policy in POLICIES:
         plan, took_s = timed(queue_of(JOBS, SITES, HOURS, policy))
         row(f"{policy}: all jobs", f"{took_s:.2f} s", GOALS[JOBS])
-        more_s = _one_more(queue_of(JOBS, SITES, HOURS, policy), plan)
-        row(f"{policy}: one more job", f"{more_s * 1000:.0f} ms", "goal < 5 ms")
+        more_s, ready_s = _one_more(queue_of(JOBS, SITES, HOURS, policy), plan)
+        told = f"goal < 5 ms; once per plan {ready_s * 1000:.0f} ms to have it at hand"
+        row(f"{policy}: one more job", f"{more_s * 1000:.2f} ms", told)
     _one_placement(row)
     for what, sizes in (
         ("jobs", (1000, 3000, 10_000, 30_000)),
@@ -138,8 +144,14 @@ def _draw(what: str, sizes: tuple[int, ...], found: list[tuple[float, float]]) -
 _USUAL = {"jobs": 3000, "sites": SITES, "hours": HOURS}
 
 
-def _one_more(snapshot: Snapshot, plan: Plan) -> float:
-    """Seconds of a plan that asks about a new job only."""
-    jobs = tuple(replace(v, decided=d) for v, d in zip(snapshot.jobs, plan.decisions, strict=True))
-    new = replace(snapshot.jobs[0], job_id=JobId("one-more"))
-    return timed(replace(snapshot, jobs=(*jobs, new), asked=frozenset({new.job_id})))[1]
+def _one_more(snapshot: Snapshot, plan: Plan) -> tuple[float, float]:
+    """Seconds of one more job's decision beside a plan that stands, and of going through that plan once before."""
+    begun = time.perf_counter()
+    standing = Standing(snapshot, plan)
+    ready_s = time.perf_counter() - begun
+    views = [replace(snapshot.jobs[i], job_id=JobId(f"one-more-{i}")) for i in range(MORE)]
+    begun = time.perf_counter()
+    answers = [standing.one_more(view) for view in views]
+    if not all(answers):
+        sys.exit("A job that the sites have room for could not be planned beside the others.")
+    return (time.perf_counter() - begun) / MORE, ready_s

@@ -85,7 +85,10 @@ def _at_once_g(play: Play, grid: gaia.Grid) -> float:
 def _bound(play: Play) -> Figures:
     grid = _grid(play)
     demands = [Demand(w.submit_s, w.due_s, w.run_s, w.gpus, w.power_w, (0,)) for w in lists.works_of(play)]
-    return Figures(bound_g(demands, grid.g_per_kwh[None, :], H, play.gpus) / _at_once_g(play, grid))
+    return Figures(
+        bound_g(demands, grid.g_per_kwh[None, :], H, None if play.gpus is None else [play.gpus])
+        / _at_once_g(play, grid)
+    )
 
 
 def _fifo(play: Play) -> Figures:

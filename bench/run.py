@@ -1,6 +1,6 @@
 """Measure what a user feels; every figure comes from this run, with its baseline beside it.
 
-    python bench/run.py [submit start latency memory grid hung forecast issued elastic planner]
+    python bench/run.py [submit start latency memory grid hung forecast issued elastic widths planner]
 
 submit   durable submissions per second through the API, and latency at 300 per second
 start    cold start of the daemon, and the round trip of `lowtide status`
@@ -12,6 +12,7 @@ forecast the saving that plans capture on recorded days, against the raw forecas
 issued   what policies capture of perfect foresight's saving when a trace is planned by forecasts as issued
 planner  seconds of one plan, and of one more job, by jobs, sites and slots
 elastic  emissions of elastic plans on measured profiles, against the linear program and the published greedy rule
+widths   the same for a queue of elastic jobs that share GPUs: balanced, elastic, and the fluid linear program
 """
 
 import asyncio
@@ -36,6 +37,7 @@ from bench.forecast import bench_forecast
 from bench.grid import bench_grid
 from bench.issued import bench_issued
 from bench.planner import bench_planner
+from bench.widths import bench_widths
 from lowtide.connectors.cluster.local_ray import LocalRay
 from tests.contract.grid_server import Reply, a_vendor, neso_like
 from tests.daemons import RealDaemon, until
@@ -274,6 +276,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "forecast": lambda folder: bench_forecast(folder, row),
     "issued": lambda folder: bench_issued(folder, row),
     "elastic": lambda folder: bench_elastic(folder, row),
+    "widths": lambda folder: bench_widths(folder, row),
     "planner": lambda folder: bench_planner(folder, row),
 }
 

@@ -1,7 +1,8 @@
 """The default: one plan for the whole queue, under capacity, with room left for what is still to come.
 
 Source: ours. Requests are served in groups, each in order of slack: what nobody goes before, what is due, what runs,
-what waits. Each takes the cheapest slots that are left at any site. That makes it joint:
+what waits. Each takes the cheapest slots that are left at any site, and in each of them the one of its modes, if it has
+some, that is worth it. That makes it joint:
 
 - Running jobs are planned with the others: they go on, pause now or pause later, whatever emits least.
 - Of the capacity ahead a share stays free for work that is yet to be submitted, or else all that could wait would
@@ -9,12 +10,15 @@ what waits. Each takes the cheapest slots that are left at any site. That makes 
   ``reserve`` · inflow · (1 - exp(-t / ``reserve_memory_h``)).
 - Jobs are planned to end before their time, by ``margin_h`` where the load nears capacity, by less where it does not:
   what comes in between then finds somebody who can still move. A margin that has somebody late is given up.
+- Jobs with modes pay for the capacity that they hold, by what it is worth to all others (see ``scarcity``): wide in
+  the clean hours is who gains most by it. In the end each is placed anew in what the others leave, as long as that
+  saves. A running job takes another width by a pause alone.
 - A job that comes out late is served again as one that is due, among the running ones in order of slack: those with
-  more of it make room. If some still are, the last attempt goes by when each must end, which for one GPU and work
-  that may be interrupted is the best order there is.
+  more of it make room, and what would be late as declared takes the modes that end first. If some still are, the last
+  attempt goes by when each must end, which for one GPU and work that may be interrupted is the best order there is.
 
-With constant prices nothing moves: it is ``asap``. Its distance from the optimum under a known future is printed by
-``lowtide simulate --bound``.
+With constant prices it is ``asap``, but for jobs that have a mode which needs less energy for the same work. Its
+distance from the optimum under a known future is printed by ``lowtide simulate --bound``.
 """
 
 import math
@@ -25,12 +29,14 @@ from typing import ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from lowtide.policies.holding import fits, give_back, sell
 from lowtide.policies.lift import chosen_as, chosen_of
 from lowtide.policies.moves import among
 from lowtide.policies.offer import Offer
-from lowtide.policies.pieces import cheapest_pieces, earliest_pieces, less
 from lowtide.policies.problem import EPSILON_S, Choice, IntArray, Placement, Problem, Request
+from lowtide.policies.scarcity import Scarcity, scarcity
 from lowtide.policies.timeline import Span
+from lowtide.policies.wish import least, least_running, nothing, soonest
 from lowtide.policies.worth import prices_of
 from lowtide.scheduler.model.units import S_PER_H
 
@@ -44,6 +50,13 @@ CALM_ROUNDS = 1
 
 FULL_LOAD = 0.95
 """From here on all of the margin is kept."""
+
+IMPROVED = 2
+"""So many times jobs with modes are placed anew beside all others; what that gains falls off quickly."""
+
+FEW, STEEPS = 50, (2.0, 8.0)
+"""A queue of so few jobs with modes is planned at prices of each steepness: between few jobs prices matter more, and
+time less. At the first a use of half beyond capacity makes a GPU cost as much again as its grams usually do."""
 
 
 class Balanced(BaseModel):
@@ -90,17 +103,32 @@ class Balanced(BaseModel):
         return best
 
     def _best(self, problem: Problem) -> "_Round":
-        """The round in which the least time is late."""
+        """The round in which the least time is late, and of those the one that emits least."""
+        if not any(request.modes for request in problem.requests):
+            return self._least_late(problem, None)
+        priced = _priced(problem)
+        found = [self._least_late(problem, scarce) for scarce in priced]
+        if all(each.late for each in found):  # modes may then only save
+            as_declared = (replace(r, modes=()) if _may_choose(r) else r for r in problem.requests)
+            found.append(self._least_late(replace(problem, requests=tuple(as_declared)), None))
+        if priced != [None]:
+            for each in found:
+                each.improve(problem)
+        return min(found, key=lambda each: (sum(each.late.values()), each.emitted_g))
+
+    def _least_late(self, problem: Problem, scarce: Scarcity | None) -> "_Round":
+        """Round after round in which who was late comes first."""
         calm = replace(problem, requests=tuple(_nearly_done(r, problem.grid.slot_s) for r in problem.requests))
         due = frozenset(i for i, request in enumerate(problem.requests) if request.is_due)
         spare_gpus = self._spare_gpus(problem)
-        best = last = _Round(calm, spare_gpus, due)
+        best = last = _Round(calm, spare_gpus, due, scarce=scarce)
         for i in range(ROUNDS):
             if not last.late:
                 break
             due |= last.late.keys()
             is_last = i == ROUNDS - 1
-            last = _Round(problem if is_last else calm, spare_gpus, due, is_calm=i < CALM_ROUNDS, is_by_end=is_last)
+            asked = problem if is_last else calm
+            last = _Round(asked, spare_gpus, due, is_calm=i < CALM_ROUNDS, is_by_end=is_last, scarce=scarce)
             if sum(last.late.values()) < sum(best.late.values()):
                 best = last
         return best
@@ -142,43 +170,25 @@ def _nearly_done(request: Request, slot_s: float) -> Request:
     return replace(request, hold_s=request.work_s)
 
 
+def _may_choose(request: Request) -> bool:
+    """Whether a job may yet be placed in one of several modes."""
+    return bool(request.modes) and request.running_at is None and not request.is_foremost
+
+
+def _priced(problem: Problem) -> list[Scarcity | None]:
+    """What capacity is worth, by how steeply it is priced; a small queue is planned at several prices, and at none."""
+    first = scarcity(problem, STEEPS[0])
+    if first is None or sum(map(_may_choose, problem.requests)) > FEW:
+        return [first]
+    return [first, *(scarcity(problem, steep) for steep in STEEPS[1:]), None]
+
+
 def _late_s(choice: Choice, request: Request) -> float:
     """How much later than it should a request would end; without a place, by its whole length."""
     if choice.chosen is None:
         return request.length_s
     late_s = choice.chosen.end_s - request.must_end_s
     return late_s if late_s > EPSILON_S else 0.0
-
-
-def _nothing(_offer: Offer) -> Placement | None:
-    return None
-
-
-def _least(offer: Offer) -> Placement | None:
-    """The placement that emits least: a window, or pieces where the job may be interrupted."""
-    if not offer.request.suspensions_left or offer.is_guarded:
-        return offer.cheapest()
-    return cheapest_pieces(offer)
-
-
-def _least_running(offer: Offer) -> Placement | None:
-    """Going on, pausing now, or going on and pausing later; of equals the one that comes first here."""
-    if not offer.request.suspensions_left:
-        return None
-    kept = offer.baseline if offer.is_free(offer.baseline) else None
-    later = cheapest_pieces(offer.going_on())
-    if offer.request.hold_s > 0:
-        return less(kept, later)
-    return less(less(kept, later), cheapest_pieces(offer))
-
-
-def _soonest(offer: Offer) -> Placement | None:
-    """The placement that ends first: for what nobody goes before a window, else also pieces."""
-    window, request = offer.baseline, offer.request
-    if request.is_foremost or not request.suspensions_left:
-        return window
-    pieces = earliest_pieces(offer)
-    return window if pieces is None or (window is not None and window.end_s <= pieces.end_s) else pieces
 
 
 def _urgency(request: Request, *, is_by_end: bool) -> tuple[float, ...]:
@@ -208,9 +218,11 @@ class _Round:
         *,
         is_calm: bool = True,
         is_by_end: bool = False,
+        scarce: Scarcity | None = None,
     ) -> None:
         """Serve everybody; in a round that is not calm the due take what ends first, ``is_by_end`` in that order."""
         self._problem, self._spare_gpus, self._is_calm = problem, spare_gpus, is_calm
+        self._scarce = scarce
         self._timeline, self._undisturbed = problem.timeline.copy(), problem.timeline.copy()
         self.choices: dict[int, Choice] = {}
         self.late: dict[int, float] = {}
@@ -232,12 +244,41 @@ class _Round:
         late = ((_late_s(self.choices[i], request), max(1, request.gpus)) for i, request in enumerate(requests))
         return sum(late_s * weight for late_s, weight in late)
 
+    @property
+    def emitted_g(self) -> float:
+        """What is known of it."""
+        costs = (choice.chosen.cost_g for choice in self.choices.values() if choice.chosen is not None)
+        return math.fsum(cost_g for cost_g in costs if not math.isnan(cost_g))
+
+    def improve(self, problem: Problem) -> None:
+        """Place those anew, one by one beside all others, who may choose among modes, as long as that saves."""
+        self._problem, self._scarce = problem, None  # what is left is nobody's
+        for _ in range(IMPROVED):
+            if not self._has_saved():
+                break
+
+    def _has_saved(self) -> bool:
+        problem, has_saved = self._problem, False
+        for i, request in enumerate(problem.requests):
+            before = self.choices[i].chosen
+            if before is None or not _may_choose(request) or request.is_due:
+                continue
+            give_back(self._timeline, request, before)
+            choice = among(request, prices_of(problem, request), self._at_ease)
+            if choice.chosen is None or choice.chosen.cost_g >= before.cost_g or _late_s(choice, request) > 0:
+                sell(self._timeline, request, before)
+            else:
+                self.late.pop(i, None)
+                self._take(i, choice)
+                has_saved = True
+        return has_saved
+
     def _in_need(self, request: Request) -> Choice:
         """Where running jobs need not move if that is in time, else in their place."""
         is_soonest = request.is_due or not self._is_calm
         choice = among(request, prices_of(self._problem, request), self._needed, is_soonest=is_soonest)
         if choice.chosen is not None:
-            self._undisturbed.sell(choice.chosen.site, choice.chosen.spans, *request.need)
+            sell(self._undisturbed, request, choice.chosen)
         return choice
 
     def _needed(self, request: Request) -> Choice:
@@ -251,19 +292,25 @@ class _Round:
             return False
         if request.is_due and placed.start_s > request.release_s + EPSILON_S:
             return False
-        return self._timeline.fits(placed.site, placed.spans, *request.need)
+        return fits(self._timeline, request, placed)
 
     def _of_due(self, offer: Offer) -> Choice:
         if offer.request.is_due or not self._is_calm:
-            placed = _soonest(offer)
-            return replace(chosen_of(offer, _nothing), chosen=placed, best=placed)
-        return chosen_of(offer, _least)
+            placed = soonest(offer)
+            return replace(chosen_of(offer, nothing), chosen=placed, best=placed)
+        return chosen_of(offer, self._least)
+
+    def _least(self, offer: Offer) -> Placement | None:
+        return least(offer, self._scarce)
+
+    def _least_running(self, offer: Offer) -> Placement | None:
+        return least_running(offer, self._scarce)
 
     def _take(self, i: int, choice: Choice) -> None:
         request, placed = self._problem.requests[i], choice.chosen
         self.choices[i] = choice
         if placed is not None:
-            self._timeline.sell(placed.site, placed.spans, *request.need)
+            sell(self._timeline, request, placed)
         late_s = _late_s(choice, request)
         if late_s > 0:
             self.late[i] = late_s * max(1, request.gpus)
@@ -274,9 +321,9 @@ class _Round:
         if offer.baseline is None or not offer.is_open:
             return Choice(offer.baseline, offer.baseline)
         for eased in self._eased(offer):
-            best = _least(eased)
+            best = self._least(eased)
             if best is not None:
-                return chosen_as(eased, best, _least)
+                return chosen_as(eased, best, self._least)
         return Choice(offer.baseline, offer.baseline)
 
     def _eased(self, offer: Offer) -> Iterator[Offer]:
@@ -291,17 +338,17 @@ class _Round:
         offer = Offer(self._problem, self._timeline, request)
         held = offer.baseline
         if held is None or self._timeline.fits(held.site, held.spans, *request.need):
-            return chosen_of(offer, _least_running if self._is_calm else _nothing)
-        placed = _least_running(offer) or self._afterwards(offer)
+            return chosen_of(offer, self._least_running if self._is_calm else nothing)
+        placed = self._least_running(offer) or self._afterwards(offer)
         if placed is None and request.hold_s < request.work_s:
             self.stuck.add(request)
-        return replace(chosen_of(offer, _nothing), chosen=placed or held, best=placed, gives_way=placed is not None)
+        return replace(chosen_of(offer, nothing), chosen=placed or held, best=placed, gives_way=placed is not None)
 
-    def _hold(self, request: Request, sell: Sell) -> None:
+    def _hold(self, request: Request, change: Sell) -> None:
         """Sell, or give back, what a running job goes on to hold whatever happens."""
         if request.running_at is not None and request.hold_s > 0:
             held_s = min(request.hold_s, request.work_s)
-            sell(request.running_at, ((0.0, held_s),), *request.need)
+            change(request.running_at, ((0.0, held_s),), *request.need)
 
     def _afterwards(self, offer: Offer) -> Placement | None:
         """What is left of the least stretch, and the rest in the first window after it; None where there is none."""

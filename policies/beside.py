@@ -3,6 +3,7 @@
 import math
 
 from lowtide.policies.guard import NOISE
+from lowtide.policies.holding import give_back, sell
 from lowtide.policies.lift import chosen_as
 from lowtide.policies.offer import Offer
 from lowtide.policies.pieces import cheapest_pieces
@@ -45,15 +46,14 @@ class Beside:
                 return None
             self._sell(timeline, i, placed)
         for i, placed in placements.items():
-            self._sell(timeline, i, placed, times=-1)
+            give_back(timeline, self._problem.requests[i], placed)
             plan[i] = _choice(Offer(self._problem, timeline, self._problem.requests[i]), placed)
             self._sell(timeline, i, plan[i].chosen)
         return tuple(plan)
 
-    def _sell(self, timeline: Timeline, i: int, placed: Placement | None, times: int = 1) -> None:
+    def _sell(self, timeline: Timeline, i: int, placed: Placement | None) -> None:
         if placed is not None:
-            gpus, cpus, power_w = self._problem.requests[i].need
-            timeline.sell(placed.site, placed.spans, times * gpus, times * cpus, times * power_w)
+            sell(timeline, self._problem.requests[i], placed)
 
 
 def _choice(offer: Offer, placed: Placement) -> Choice:

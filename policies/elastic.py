@@ -7,26 +7,18 @@ a pause or another width costs run time, pauses are bounded and capacity holds.
 
 Without such costs and bounds the slots come out as the linear program's optimum; with them they are mended (see
 ``mend``), and ``lowest_slots`` is what has to be beaten. A plan begins while the
-declared way would still be in time, so that a job is never left to widths that may be gone by then.
+declared way would still be in time, so that a job is never left to widths that may be gone by then. What runs at one
+width can be given another by a suspension alone, so each change counts as one (see ``resize``).
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
-
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from lowtide.policies.fill import Field, Piece
-from lowtide.policies.holding import placed_in
 from lowtide.policies.lift import sell_in_order
-from lowtide.policies.lowest_slots import cheaper, cheapest_slots
-from lowtide.policies.mend import settled
+from lowtide.policies.lowest_slots import cheaper, cheapest_slots, stop_now
 from lowtide.policies.offer import Offer
-from lowtide.policies.problem import EPSILON_S, BoolArray, Choice, Placement, Problem, Request
-from lowtide.policies.seed import seeds
-
-MANY = 1000
-"""More pauses than there are slots to pause in."""
+from lowtide.policies.pieces import cheapest_pieces
+from lowtide.policies.problem import Choice, Placement, Problem
+from lowtide.policies.spread import spread
 
 
 class Elastic(BaseModel):
@@ -35,67 +27,20 @@ class Elastic(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def plan(self, problem: Problem) -> tuple[Choice, ...]:
-        """Choose slots and modes for every request; a running job keeps its mode, and may be suspended."""
+        """Choose slots and modes for every request; a running job may be suspended, to go on in another mode."""
         return sell_in_order(problem, _widest_where_clean)
 
 
 def _widest_where_clean(offer: Offer) -> Placement | None:
-    if not offer.request.modes or offer.request.running_at is not None:
+    request = offer.request
+    if not request.modes:
         return cheapest_slots(offer)
+    if request.running_at is not None:
+        return stop_now(offer, _cheapest) if request.suspensions_left else None
     if offer.is_guarded:
         return offer.cheapest()
     return cheaper(cheapest_slots(offer), spread(offer))
 
 
-def spread(offer: Offer) -> Placement | None:
-    """The best placement in any modes over the open sites; None when no site has one."""
-    open_sites = offer.open_sites
-    found = [placed for site in offer.request.sites if open_sites[site] and (placed := _at_site(offer, site))]
-    return min(found, key=lambda p: p.cost_g, default=None)
-
-
-def _at_site(offer: Offer, site: int) -> Placement | None:
-    field = _field(offer, site)
-    if field is None:
-        return None
-    found = [pieces for tried, must in _ways_to_begin(offer, field) if (pieces := settled(offer.request, tried, must))]
-    return min((_placed(offer, site, pieces) for pieces in found), key=lambda p: p.cost_g, default=None)
-
-
-def _placed(offer: Offer, site: int, found: list[Piece]) -> Placement:
-    spans, modes = tuple((a, b) for a, b, _ in found), tuple(mode for _, _, mode in found)
-    return placed_in(offer.problem.prices, offer.request, site, spans, modes)
-
-
-def _ways_to_begin(offer: Offer, field: Field) -> Iterator[tuple[Field, BoolArray]]:
-    """Slots and those that must run: all of them; then, mode by mode, those good for it, for all modes and it alone."""
-    request, is_pinned = offer.request, offer.first is not None
-    must = np.zeros(field.count, dtype=np.bool_)
-    must[0] = is_pinned
-    yield field, must
-    if _is_free(request):
-        return
-    for mode in range(len(field.modes)):
-        alone = (np.arange(len(field.modes)) == mode)[:, None]
-        for slots in seeds(request, field, mode, keep_first=is_pinned):
-            yield replace(field, room=field.room & slots), slots
-            yield replace(field, room=field.room & slots & alone), slots
-
-
-def _is_free(request: Request) -> bool:
-    """Whether nothing but the window binds a job, so that the first fill is the optimum."""
-    return not request.switch_s and not request.min_run_s and request.suspensions_left >= MANY
-
-
-def _field(offer: Offer, site: int) -> Field | None:
-    """The slots until the plan must have ended, or None when there is none."""
-    request, problem = offer.request, offer.problem
-    low = offer.first_column if offer.first is None else offer.first
-    end_s = min(request.must_end_s, float(problem.prices.known_until_s[site]))
-    high = min(problem.grid.slots_until(end_s), problem.grid.count)
-    if high <= low or end_s <= offer.start_s(low) + EPSILON_S:
-        return None
-    begin_s, until_s = problem.grid.edges_s[low:high].copy(), problem.grid.edges_s[low + 1 : high + 1].copy()
-    begin_s[0], until_s[-1] = offer.start_s(low), min(until_s[-1], end_s)
-    room = np.array([room[site, low:high] for room in offer.mode_room])
-    return Field(request.modes, begin_s, until_s - begin_s, problem.prices.price_g_per_kwh[site, low:high], room)
+def _cheapest(offer: Offer) -> Placement | None:
+    return cheaper(cheapest_pieces(offer), spread(offer))

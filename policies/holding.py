@@ -18,6 +18,11 @@ def ways(request: Request, placed: Placement) -> tuple[Mode, ...]:
     return tuple(request.modes[i] for i in placed.modes)
 
 
+def is_declared(mode: Mode, request: Request) -> bool:
+    """Whether a mode is the way that the job declares, and runs in while it runs."""
+    return (mode.gpus, mode.cpus, mode.speed) == (request.gpus, request.cpus, 1.0)
+
+
 def needs(request: Request, placed: Placement) -> tuple[Need, ...]:
     """What each span holds."""
     return tuple((way.gpus, way.cpus, way.power_w) for way in ways(request, placed))
@@ -29,6 +34,14 @@ def sell(timeline: Timeline, request: Request, placed: Placement) -> None:
         timeline.sell_each(placed.site, placed.spans, needs(request, placed))
     else:
         timeline.sell(placed.site, placed.spans, *request.need)
+
+
+def give_back(timeline: Timeline, request: Request, placed: Placement) -> None:
+    """Undo ``sell`` with the same arguments."""
+    if placed.modes:
+        timeline.give_back_each(placed.site, placed.spans, needs(request, placed))
+    else:
+        timeline.give_back(placed.site, placed.spans, *request.need)
 
 
 def fits(timeline: Timeline, request: Request, placed: Placement) -> bool:
@@ -68,10 +81,11 @@ def is_done_in_modes(request: Request, placed: Placement) -> bool:
 def worked_s(request: Request, spans: tuple[Span, ...], modes: tuple[Mode, ...]) -> float:
     """The work that spans get done, in seconds at speed 1.
 
-    At its beginning the first span loses ``resume_s`` of run time, one after a pause or another width ``switch_s``;
-    another power limit is set while the work goes on, and loses none.
+    At its beginning the first span loses ``resume_s`` of run time, unless the job simply runs on; one after a pause or
+    another width loses ``switch_s``; another power limit is set while the work goes on, and loses none.
     """
-    lost_s = [request.resume_s]
+    runs_on = request.running_at is not None and spans[0][0] <= EPSILON_S and is_declared(modes[0], request)
+    lost_s = [0.0 if runs_on else request.resume_s]
     for (before, after), (old, new) in zip(pairwise(spans), pairwise(modes), strict=True):
         goes_on = abs(after[0] - before[1]) <= EPSILON_S and (old.gpus, old.cpus) == (new.gpus, new.cpus)
         lost_s.append(0.0 if goes_on else request.switch_s)

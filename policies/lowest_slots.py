@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from lowtide.policies.lift import sell_in_order
+from lowtide.policies.lift import Rule, sell_in_order
 from lowtide.policies.offer import Offer
 from lowtide.policies.pieces import cheapest_pieces
 from lowtide.policies.problem import Choice, Placement, Problem
@@ -30,16 +30,16 @@ def cheapest_slots(offer: Offer) -> Placement | None:
     """The rule for one job, in the way that it declares."""
     request = offer.request
     if request.running_at is not None:
-        return _stop_now(offer) if request.suspensions_left else None
+        return stop_now(offer, cheapest_pieces) if request.suspensions_left else None
     if offer.is_guarded or not request.suspensions_left:
         return offer.cheapest()
     return cheapest_pieces(offer)
 
 
-def _stop_now(offer: Offer) -> Placement | None:
+def stop_now(offer: Offer, best: Rule) -> Placement | None:
     """The best plan that pauses a running job now, unless a later pause, or none, is cheaper."""
-    pause = cheapest_pieces(offer)
-    later = cheaper(offer.baseline, cheapest_pieces(offer.going_on()))
+    pause = best(offer)
+    later = cheaper(offer.baseline, best(offer.going_on()))
     return offer.baseline if pause is None or cheaper(later, pause) is later else pause
 
 

@@ -54,12 +54,12 @@ def settled(request: Request, field: Field, must: BoolArray) -> list[Piece] | No
         short_s = request.work_s - _worked_s(request, field, found)
         if found[0][0] > request.latest_start_s + EPSILON_S:
             draft = _begun_in_time(draft, request.latest_start_s)
-        elif wrong := _wrong(request, stretches(found)):
-            draft = _mended(draft, found, math.ceil(wrong / SHARE_AT_ONCE))
+        elif count := wrong(request, stretches(found)):
+            draft = _mended(draft, found, math.ceil(count / SHARE_AT_ONCE))
         elif short_s > EPSILON_S:
             draft = _draft(draft.field, draft.must, draft.need_s + short_s)
         else:
-            return _trimmed(request, field, found)
+            return trimmed(request, field, found)
     return None
 
 
@@ -82,12 +82,17 @@ def _length_s(run: Stretch) -> float:
     return run[-1][1] - run[0][0]
 
 
-def _wrong(request: Request, runs: list[Stretch]) -> int:
+def wrong(request: Request, runs: list[Stretch]) -> int:
     """How many stretches are too many or too short; one alone is as long as it is."""
     if len(runs) == 1:
         return 0
     short = sum(_length_s(run) < request.min_run_s - EPSILON_S for run in runs)
-    return max(short, len(runs) - request.suspensions_left - 1)
+    return max(short, len(runs) - most_stretches(request))
+
+
+def most_stretches(request: Request) -> int:
+    """How many stretches its suspensions allow; a running job spends one before the first."""
+    return request.suspensions_left + (1 if request.running_at is None else 0)
 
 
 def _begun_in_time(draft: _Draft, latest_start_s: float) -> _Draft | None:
@@ -96,7 +101,8 @@ def _begun_in_time(draft: _Draft, latest_start_s: float) -> _Draft | None:
     if not early.any():
         return None
     must = draft.must.copy()
-    must[int(np.where(early, draft.field.price, np.inf).argmin())] = True
+    cheapest = np.where(draft.field.room & early, draft.field.cost, np.inf).min(axis=0)
+    must[int(cheapest.argmin())] = True
     return _draft(draft.field, must, draft.need_s)
 
 
@@ -130,7 +136,7 @@ def _between(field: Field, begin_s: float, end_s: float) -> BoolArray:
     return touched
 
 
-def _trimmed(request: Request, field: Field, found: list[Piece]) -> list[Piece]:
+def trimmed(request: Request, field: Field, found: list[Piece]) -> list[Piece]:
     """The same without what is done beyond the work, taken off the end."""
     kept = found
     while True:

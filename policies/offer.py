@@ -40,6 +40,7 @@ _KEPT = (
     "mode_room",
     "baseline",
     "open_sites",
+    "is_open",
     "first_column",
     "latest_start_s",
     "must_end_s",
@@ -55,6 +56,7 @@ class Offer:
         room: [site, slot], slots with enough capacity at sites open to the request.
         baseline: the earliest placement that fits, or going on for a running job; None when nothing fits.
         open_sites: [site], where a shift may be counted: comparable grams, and a baseline within the forecast.
+        is_open: whether that is so at any site.
         first: when set, the start slot that the rule must keep (a promise made earlier).
         latest_start_s: as the request's, or sooner.
         must_end_s: as the request's, or sooner.
@@ -74,6 +76,7 @@ class Offer:
         "first_column",
         "goes_on",
         "is_guarded",
+        "is_open",
         "latest_start_s",
         "mode_room",
         "must_end_s",
@@ -102,6 +105,7 @@ class Offer:
         self.is_guarded = self.goes_on = False
         self.baseline = self._going_on() if request.running_at is not None else self._earliest()
         self.open_sites = self._open_sites()
+        self.is_open = bool(self.open_sites.any())
 
     @property
     def problem(self) -> Problem:
@@ -125,11 +129,6 @@ class Offer:
         """The uninterrupted run that begins in ``slot``."""
         start_s = self.start_s(slot)
         return self.placed(site, ((start_s, start_s + self.request.length_s),))
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a shift may be counted at any site."""
-        return bool(self.open_sites.any())
 
     def _open_sites(self) -> BoolArray:
         if self.baseline is None:
@@ -228,6 +227,10 @@ class Offer:
         """The same offer where so many GPUs per [site, slot] stay free besides."""
         other = self._copy()
         other.room = self.room & (self._free_gpus >= spare_gpus + self.request.gpus)
+        other.mode_room = tuple(
+            room & (self._free_gpus >= spare_gpus + mode.gpus)
+            for room, mode in zip(self.mode_room, self.request.modes, strict=True)
+        )
         return other
 
     def _earliest(self) -> Placement | None:

@@ -112,7 +112,7 @@ def _may_move(problem: Problem, choice: Choice, i: int, *, is_late: bool) -> boo
     request, placed = problem.requests[i], choice.chosen
     if placed is None or request.is_foremost or (request.is_due and not is_late):
         return False
-    if request.moves or not request.power_w:  # the program knows no way for data, and nothing else to be saved
+    if request.moves or request.modes or not request.power_w:  # the program knows none of it, and saves nothing else
         return False
     if request.running_at is None:
         return True

@@ -67,10 +67,10 @@ def _asked(offer: Offer) -> Asked:
     request = offer.request
     most = request.suspensions_left + (1 if request.running_at is None else 0)
     first_run_s = request.hold_s if offer.goes_on else request.min_run_s  # a stretch that goes on began before
-    return Asked(request.length_s, request.switch_s, _hold_slots(offer), first_run_s, request.min_run_s, most)
+    return Asked(request.length_s, request.switch_s, hold_slots(offer), first_run_s, request.min_run_s, most)
 
 
-def _hold_slots(offer: Offer) -> int:
+def hold_slots(offer: Offer) -> int:
     """How many slots from the first on have to be taken."""
     if offer.first is None:
         return 0

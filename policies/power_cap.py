@@ -73,7 +73,7 @@ class PowerCap(BaseModel):
         begin_s[0], until_s[-1] = baseline.start_s, min(until_s[-1], end_s)
         room = usable[:, None] & np.array([room[site, low:high] for room in offer.mode_room])
         price = offer.problem.prices.price_g_per_kwh[site, low:high]
-        return fill.Field(request.modes, begin_s, until_s - begin_s, price, room)
+        return fill.Field.priced(request.modes, begin_s, until_s - begin_s, price, room)
 
     def _may_use(self, request: Request, number: int) -> bool:
         """Whether a mode is as wide as declared, and its limit high enough."""
@@ -92,7 +92,7 @@ def _lengths(request: Request, field: fill.Field) -> Iterator[fill.Field]:
                 field,
                 begin_s=field.begin_s[:count],
                 width_s=field.width_s[:count],
-                price=field.price[:count],
+                cost=field.cost[:, :count],
                 room=field.room[:, :count],
             )
         if ends_s[count - 1] >= slowest_s:

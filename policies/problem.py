@@ -23,6 +23,7 @@ from lowtide.scheduler.model.units import kwh_per_s
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
+MarkArray = NDArray[np.int8]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -28,7 +28,7 @@ def _window(request: Request, field: Field, mode: int, *, keep_first: bool) -> B
     last = np.searchsorted(edges_s, ends_s - EPSILON_S)  # exclusive; beyond the edges where it ends too late
     last = np.minimum(last, field.count)
     blocked = np.concatenate(([0], np.cumsum(~field.room[mode])))
-    integral = np.concatenate(([0.0], np.cumsum(field.price * field.width_s)))
+    integral = np.concatenate(([0.0], np.cumsum(field.cost[mode] * field.width_s)))
     allowed = (blocked[last] == blocked[:-1]) & (ends_s <= edges_s[-1] + EPSILON_S)
     allowed &= field.begin_s <= request.latest_start_s + EPSILON_S
     allowed[1:] &= not keep_first
@@ -53,5 +53,5 @@ def _stretches(request: Request, field: Field, mode: int, *, keep_first: bool) -
         min_run_s=request.min_run_s,
         most=request.suspensions_left + 1,
     )
-    flags: BoolArray = stretches_of(field.price, field.width_s, room, asked)
+    flags: BoolArray = stretches_of(field.cost[mode], field.width_s, room, asked)
     return flags if flags.any() else None

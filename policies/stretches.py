@@ -17,7 +17,7 @@ import numpy as np
 
 from lowtide.policies.compiled import compiled
 from lowtide.policies.offer import TIE
-from lowtide.policies.problem import EPSILON_S, BoolArray, FloatArray, IntArray
+from lowtide.policies.problem import EPSILON_S, BoolArray, FloatArray, IntArray, MarkArray
 
 MOST_SEARCHED = 3
 """At so many sites stretches are searched for; what lies fourth by its bound seldom wins."""
@@ -31,10 +31,16 @@ MOST_TRIED = 40
 MOST_WORTH = 1e4
 """So many times the highest price, nothing but the amount of work counts."""
 
+FIRST_WORTH = 1.1
+"""So many times the dearest of the cheapest slots is tried first: what keeps the bounds costs somewhat more."""
+
 NONE, TOO_SHORT = -1, -2
 
-CONTINUED, BEGAN, BEGAN_FIRST = 0, 1, 2
-"""How a stretch came to a slot: it went on, it began a block of slots ago, or with the first slot of all."""
+CONTINUED, BEGAN, BEGAN_FIRST, BEGUN = 0, 1, 2, 3
+"""How a stretch came to a slot: it went on, it began a block of slots ago, or with the first slot of all; the mask."""
+
+PAUSED = 4
+"""A bit beside these: where no stretch runs, the last one ended here."""
 
 
 class Asked(NamedTuple):
@@ -130,6 +136,39 @@ def _have_s(usable: Usable, asked: Asked, taken: BoolArray) -> tuple[float, floa
     return have_s - asked.switch_s * max(0, count - 1), cost, count
 
 
+class Runs(NamedTuple):
+    """The marked stretches in time order; only the first ``count`` of each array count.
+
+    Attributes:
+        begin: the first slot of each.
+        end: the slot after its last.
+        length_s: how long it is.
+        cost: its price integral, in g/kWh·s.
+
+    """
+
+    begin: IntArray
+    end: IntArray
+    length_s: FloatArray
+    cost: FloatArray
+
+
+@compiled
+def _runs(usable: Usable, taken: BoolArray, count: int) -> Runs:
+    """The stretches of marked slots, of which there are ``count``."""
+    runs = Runs(np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64), np.zeros(count), np.zeros(count))
+    number = -1
+    for slot in range(len(taken)):
+        if taken[slot]:
+            if slot == 0 or not taken[slot - 1]:
+                number += 1
+                runs.begin[number] = slot
+            runs.end[number] = slot + 1
+            runs.length_s[number] += usable.width_s[slot]
+            runs.cost[number] += usable.price[slot] * usable.width_s[slot]
+    return runs
+
+
 @compiled
 def _least_s(begin: int, count: int, asked: Asked) -> float:
     """The shortest that a stretch may be."""
@@ -139,22 +178,14 @@ def _least_s(begin: int, count: int, asked: Asked) -> float:
 
 
 @compiled
-def _edge(
-    usable: Usable, asked: Asked, taken: BoolArray, count: int, spare_s: float, part_s: float
-) -> tuple[int, bool]:
-    """The dearest edge slot that can be spared, or shortened by ``part_s`` if that is not 0; and whether it is a begin.
+def _edge(usable: Usable, asked: Asked, runs: Runs, count: int, spare_s: float, part_s: float) -> tuple[int, bool]:
+    """The stretch with the dearest edge slot that can be spared, or shortened by ``part_s`` if that is not 0.
 
-    Of equals the latest; ``NONE``, or ``TOO_SHORT`` where a stretch is too short as it is.
+    Of equals the latest, and whether it is its begin; ``NONE``, or ``TOO_SHORT`` where a stretch is too short as it is.
     """
-    best, is_begin, dearest, begin, length_s = NONE, False, -math.inf, 0, 0.0
-    for slot in range(len(taken)):
-        if not taken[slot]:
-            continue
-        if slot == 0 or not taken[slot - 1]:
-            begin, length_s = slot, 0.0
-        length_s += usable.width_s[slot]
-        if slot + 1 < len(taken) and taken[slot + 1]:
-            continue
+    best, is_begin, dearest = NONE, False, -math.inf
+    for number in range(count):
+        begin, slot, length_s = runs.begin[number], runs.end[number] - 1, runs.length_s[number]
         least_s = max(_least_s(begin, count, asked), EPSILON_S)
         if length_s < least_s - EPSILON_S:
             return TOO_SHORT, False
@@ -165,49 +196,80 @@ def _edge(
             if is_held or off_s > min(spare_s, width_s) + EPSILON_S:
                 continue
             if length_s - off_s >= least_s - EPSILON_S and usable.price[edge] >= dearest * (1 - TIE):
-                best, is_begin, dearest = edge, at_begin, usable.price[edge]
+                best, is_begin, dearest = number, at_begin, usable.price[edge]
     return best, is_begin
 
 
 @compiled
-def _left_out(usable: Usable, asked: Asked, taken: BoolArray, spare_s: float) -> bool:
-    """Unmark the dearest stretch that is not needed, of equals the latest; False where every one is."""
-    worst, begin_of, end_of, begin, length_s, cost = -math.inf, NONE, NONE, 0, 0.0, 0.0
-    for slot in range(len(taken)):
-        if not taken[slot]:
-            continue
-        if slot == 0 or not taken[slot - 1]:
-            begin, length_s, cost = slot, 0.0, 0.0
-        length_s += usable.width_s[slot]
-        cost += usable.price[slot] * usable.width_s[slot]
-        ends = slot + 1 == len(taken) or not taken[slot + 1]
-        is_spare = length_s <= spare_s + asked.switch_s + EPSILON_S and begin >= asked.hold
-        if ends and is_spare and cost >= worst * length_s:
-            worst, begin_of, end_of = cost / length_s, begin, slot + 1
-    taken[begin_of:end_of] = False
-    return begin_of != NONE
+def _edge_slot(runs: Runs, number: int, at_begin: bool) -> int:  # noqa: FBT001 - compiled code takes no keywords
+    """The first or the last slot of a stretch."""
+    return int(runs.begin[number] if at_begin else runs.end[number] - 1)
+
+
+@compiled
+def _shortened(usable: Usable, runs: Runs, number: int, at_begin: bool, taken: BoolArray) -> float:  # noqa: FBT001
+    """Unmark the first or the last slot of a stretch; its width."""
+    slot = _edge_slot(runs, number, at_begin)
+    taken[slot] = False
+    if at_begin:
+        runs.begin[number] += 1
+    else:
+        runs.end[number] -= 1
+    runs.length_s[number] -= usable.width_s[slot]
+    runs.cost[number] -= usable.price[slot] * usable.width_s[slot]
+    return float(usable.width_s[slot])
+
+
+@compiled
+def _spare(asked: Asked, runs: Runs, count: int, spare_s: float) -> int:
+    """The dearest stretch that is not needed, of equals the latest; ``NONE`` where every one is."""
+    worst, found = -math.inf, NONE
+    for number in range(count):
+        length_s, cost = runs.length_s[number], runs.cost[number]
+        is_spare = length_s <= spare_s + asked.switch_s + EPSILON_S and runs.begin[number] >= asked.hold
+        if is_spare and cost >= worst * length_s:
+            worst, found = cost / length_s, number
+    return found
+
+
+@compiled
+def _left_out(runs: Runs, number: int, count: int, taken: BoolArray) -> float:
+    """Unmark a stretch; its length. Those after it move up."""
+    taken[runs.begin[number] : runs.end[number]] = False
+    length_s = runs.length_s[number]
+    for array in (runs.begin, runs.end):
+        array[number : count - 1] = array[number + 1 : count].copy()
+    for figures in (runs.length_s, runs.cost):
+        figures[number : count - 1] = figures[number + 1 : count].copy()
+    return float(length_s)
 
 
 @compiled
 def _settled(usable: Usable, asked: Asked, taken: BoolArray) -> Cut:
     """Unmark stretches and edges that are not needed, the dearest first, and tell where the rest goes."""
+    have_s, _, count = _have_s(usable, asked, taken)
+    if count == 0 or count > asked.most or have_s < asked.need_s - EPSILON_S:
+        return Cut(math.inf, 0, False, 0.0)
+    runs = _runs(usable, taken, count)
     while True:
-        have_s, cost, count = _have_s(usable, asked, taken)
         spare_s = max(0.0, have_s - asked.need_s)
-        if count == 0 or count > asked.most or have_s < asked.need_s - EPSILON_S:
-            return Cut(math.inf, 0, False, 0.0)
-        whole, _ = _edge(usable, asked, taken, count, spare_s, 0.0)
+        whole, at_begin = _edge(usable, asked, runs, count, spare_s, 0.0)
         if whole == TOO_SHORT:
             return Cut(math.inf, 0, False, 0.0)
-        if count > 1 and _left_out(usable, asked, taken, spare_s):
+        spare = _spare(asked, runs, count, spare_s) if count > 1 else NONE
+        if spare != NONE:
+            have_s -= _left_out(runs, spare, count, taken) - asked.switch_s
+            count -= 1
             continue
+        cost = runs.cost[:count].sum()
         if spare_s <= EPSILON_S:
             return Cut(cost, 0, False, 0.0)
-        part, at_begin = _edge(usable, asked, taken, count, spare_s, spare_s)
-        if whole != NONE and (part == NONE or usable.price[whole] > usable.price[part]):
-            taken[whole] = False
+        part, part_at_begin = _edge(usable, asked, runs, count, spare_s, spare_s)
+        edge = _edge_slot(runs, part, part_at_begin) if part != NONE else 0
+        if whole != NONE and (part == NONE or usable.price[_edge_slot(runs, whole, at_begin)] > usable.price[edge]):
+            have_s -= _shortened(usable, runs, whole, at_begin, taken)
         elif part != NONE:
-            return Cut(cost - spare_s * usable.price[part], part, at_begin, spare_s)
+            return Cut(cost - spare_s * usable.price[edge], edge, part_at_begin, spare_s)
         else:
             return Cut(math.inf, 0, False, 0.0)
 
@@ -234,8 +296,7 @@ class Table(NamedTuple):
 
     running: FloatArray
     idle: FloatArray
-    began: IntArray
-    paused: BoolArray
+    came: MarkArray
     gain: FloatArray
     blocked: IntArray
 
@@ -243,14 +304,8 @@ class Table(NamedTuple):
 @compiled
 def _table(count: int, most: int) -> Table:
     shape = (count + 1, most + 1)
-    return Table(
-        np.empty(shape),
-        np.empty(shape),
-        np.empty(shape, dtype=np.int64),
-        np.empty(shape, dtype=np.bool_),
-        np.empty(count + 1),
-        np.empty(count + 1, dtype=np.int64),
-    )
+    gain, blocked = np.empty(count + 1), np.empty(count + 1, dtype=np.int64)
+    return Table(np.empty(shape), np.empty(shape), np.empty(shape, dtype=np.int8), gain, blocked)
 
 
 @compiled
@@ -272,27 +327,27 @@ def _fill(usable: Usable, asked: Asked, worth: float, table: Table) -> float:
         The most of all.
 
     """
-    running, idle, gain, blocked = table.running, table.idle, table.gain, table.blocked
+    running, idle, came, gain, blocked = table
     first, block = _blocks(usable, asked)
     gain[0], blocked[0] = 0.0, 0
     running[0, :], idle[0, :], idle[0, 0] = -math.inf, -math.inf, 0.0
     for i in range(1, len(gain)):
         free = usable.room[i - 1]
-        won = (worth - usable.price[i - 1]) * usable.width_s[i - 1] if free else 0.0
-        gain[i], blocked[i] = gain[i - 1] + won, blocked[i - 1] + (0 if free else 1)
+        won = (worth - usable.price[i - 1]) * usable.width_s[i - 1] if free else -math.inf
+        gain[i], blocked[i] = gain[i - 1] + (won if free else 0.0), blocked[i - 1] + (0 if free else 1)
         running[i, 0], idle[i, 0] = -math.inf, 0.0 if asked.hold == 0 else -math.inf
-        begin = i - block
+        begin = max(0, i - block)
         can_begin = begin > 0 and blocked[i] == blocked[begin]
+        begun, lost = gain[i] - gain[begin] if can_begin else -math.inf, 0.0
         for n in range(1, running.shape[1]):
-            table.paused[i, n] = running[i - 1, n] > idle[i - 1, n]
-            idle[i, n] = max(running[i - 1, n], idle[i - 1, n])
-            running[i, n], table.began[i, n] = running[i - 1, n] + won if free else -math.inf, CONTINUED
-            if can_begin:
-                new = idle[begin, n - 1] + gain[i] - gain[begin] - (worth * asked.switch_s if n > 1 else 0.0)
-                if new > running[i, n]:
-                    running[i, n], table.began[i, n] = new, BEGAN
-            if n == 1 and i == first and blocked[i] == 0 and gain[i] > running[i, n]:
-                running[i, n], table.began[i, n] = gain[i], BEGAN_FIRST
+            ran, rested = running[i - 1, n], idle[i - 1, n]
+            goes_on, begins = ran + won, idle[begin, n - 1] + begun - lost
+            lost = worth * asked.switch_s
+            idle[i, n] = max(ran, rested)
+            running[i, n] = max(goes_on, begins)
+            came[i, n] = (BEGAN if begins > goes_on else CONTINUED) | (PAUSED if ran > rested else 0)
+        if i == first and blocked[i] == 0 and gain[i] > running[i, 1]:
+            running[i, 1], came[i, 1] = gain[i], BEGAN_FIRST | (came[i, 1] & PAUSED)
     return float(max(running[-1].max(), idle[-1].max()))
 
 
@@ -310,34 +365,39 @@ def _mark(usable: Usable, asked: Asked, table: Table, taken: BoolArray) -> None:
             n, is_running, best = number, False, table.idle[i, number]
     while n > 0:
         if not is_running:
-            is_running = table.paused[i, n]
+            is_running = table.came[i, n] & PAUSED != 0
             i -= 1
-        elif table.began[i, n] == CONTINUED:
+        elif table.came[i, n] & BEGUN == CONTINUED:
             i -= 1
             taken[i] = True
         else:
-            begin = i - block if table.began[i, n] == BEGAN else i - first
+            begin = i - block if table.came[i, n] & BEGUN == BEGAN else i - first
             taken[begin:i] = True
             i, n, is_running = begin, n - 1, False
 
 
 @compiled
-def _search(usable: Usable, asked: Asked, taken: BoolArray) -> Cut:
-    """Mark the cheapest stretches found, without the edges that are not needed."""
+def _search(usable: Usable, asked: Asked, worth: float, below: float, taken: BoolArray) -> Cut:
+    """Mark the cheapest stretches found, without the edges that are not needed.
+
+    ``worth`` is tried first; where nothing can cost less than ``below``, the search may end without any.
+    """
     table = _table(len(taken), min(asked.most, MOST_STRETCHES))
     tried, short = np.empty(len(taken), dtype=np.bool_), np.zeros(len(taken), dtype=np.bool_)
-    worth = MOST_WORTH * max(1.0, usable.price.max())
+    all_worth = MOST_WORTH * max(1.0, usable.price.max())
     less_s, less_cost, more_s, more_cost = 0.0, 0.0, math.inf, math.inf
     best, is_last = Cut(math.inf, 0, False, 0.0), False
     for _ in range(MOST_TRIED):
         gained = _fill(usable, asked, worth, table)
+        if worth * asked.need_s - gained >= below:
+            return best
         if more_s < math.inf:
             known = worth * less_s - less_cost
             is_last = gained <= known + TIE * (abs(known) + 1.0)
         _mark(usable, asked, table, tried)
         have_s, cost, _ = _have_s(usable, asked, tried)
         if have_s < asked.need_s - EPSILON_S:
-            if more_s == math.inf:
+            if worth == all_worth:
                 break
             less_s, less_cost = have_s, cost
             short[:] = tried
@@ -349,7 +409,7 @@ def _search(usable: Usable, asked: Asked, taken: BoolArray) -> Cut:
                 taken[:] = tried
         if is_last or more_s <= asked.need_s + EPSILON_S:
             break
-        worth = (more_cost - less_cost) / (more_s - less_s)
+        worth = all_worth if more_s == math.inf else (more_cost - less_cost) / (more_s - less_s)
     if _grown(usable, asked, short):
         found = _settled(usable, asked, short)
         if found.cost < best.cost:
@@ -359,20 +419,28 @@ def _search(usable: Usable, asked: Asked, taken: BoolArray) -> Cut:
 
 
 @compiled
-def _searched(usable: Usable, asked: Asked, taken: BoolArray) -> Cut:
+def _searched(usable: Usable, asked: Asked, below: float, taken: BoolArray) -> Cut:
     """As ``_search``; where stretches would come out too short, in one."""
-    found = _search(usable, asked, taken)
+    dearest = 0.0
+    for slot in range(len(taken)):
+        if taken[slot]:
+            dearest = max(dearest, usable.price[slot])
+    worth = FIRST_WORTH * dearest
+    found = _search(usable, asked, worth, below, taken)
     if found.cost == math.inf and asked.most > 1:
         alone = Asked(asked.need_s, asked.switch_s, asked.hold, asked.first_run_s, asked.min_run_s, 1)
-        return _search(usable, alone, taken)
+        return _search(usable, alone, worth, below, taken)
     return found
 
 
 @compiled
-def _improved(usable: Usable, asked: Asked, cut: Cut, taken: BoolArray) -> Cut:
-    """The cheaper of marked stretches and those that a search finds, which are then marked in their place."""
-    other = np.empty(len(taken), dtype=np.bool_)
-    found = _searched(usable, asked, other)
+def _improved(usable: Usable, asked: Asked, cut: Cut, best_cost: float, taken: BoolArray) -> Cut:
+    """The cheaper of marked stretches and those that a search finds, which are then marked in their place.
+
+    What could not be cheaper than ``best_cost`` is not searched for.
+    """
+    other = taken.copy()
+    found = _searched(usable, asked, min(cut.cost, best_cost) * (1 - TIE), other)
     if found.cost >= cut.cost:
         return cut
     taken[:] = other
@@ -449,7 +517,7 @@ def cheapest_stretches(
         cut = _settled(usable, asked, cheapest)
         if cut.cost > bound * (1 + TIE) and searched < MOST_SEARCHED:
             searched += 1
-            cut = _improved(usable, asked, cut, cheapest)
+            cut = _improved(usable, asked, cut, best_cost, cheapest)
         if cut.cost < best_cost * (1 - TIE):
             best_cost, best_site = cut.cost, site
             best = _spans(usable, cheapest, begins_s, cut)
@@ -492,5 +560,5 @@ def stretches_of(price: FloatArray, width_s: FloatArray, room: BoolArray, asked:
         return np.zeros(len(price), dtype=np.bool_)
     cut = _settled(usable, asked, taken)
     if cut.cost > bound * (1 + TIE):
-        cut = _improved(usable, asked, cut, taken)
+        cut = _improved(usable, asked, cut, math.inf, taken)
     return taken if cut.cost < math.inf else np.zeros(len(price), dtype=np.bool_)

@@ -101,25 +101,61 @@ class Timeline:
 
     def sell_each(self, site: int, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> None:
         """Take for each span of one job its own need; a slot that two of them touch is sold once, at the higher one."""
-        if len(spans) == 1:  # the usual case, and three times as fast
+        if self._are_alike(spans, needs):  # the usual case, and three times as fast
             self.sell(site, spans, *needs[0])
-            return
-        gpus, cpus, power_mw = self._peaks(spans, needs)
+        else:
+            self._take(site, self._peaks(spans, needs))
+
+    def give_back_each(self, site: int, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> None:
+        """Undo ``sell_each`` with the same arguments."""
+        self._take(site, -self._peaks(spans, needs))
+
+    def _take(self, site: int, held: IntArray) -> None:
+        """Take [GPUs, CPUs or milliwatts, slot]."""
         rows: Rows = site if self.common is None else self.common.twins[site]
-        self.free_gpus[rows] -= gpus
-        self.free_cpus[rows] -= cpus
+        self.free_gpus[rows] -= held[0]
+        self.free_cpus[rows] -= held[1]
         if self.common is not None:
-            self.common.free_mw[self.common.kin[site]] -= power_mw
+            self.common.free_mw[self.common.kin[site]] -= held[2]
 
     def fits_each(self, site: int, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> bool:
         """Whether ``sell_each`` would leave no slot that it touches short."""
-        if len(spans) == 1:
+        if self._are_alike(spans, needs):
             return self.fits(site, spans, *needs[0])
         gpus, cpus, power_mw = self._peaks(spans, needs)
         short = (self.free_gpus[site] < gpus) | (self.free_cpus[site] < cpus)
         if self.common is not None:
             short |= self.common.free_mw[site] < power_mw
         return not bool((short & ((gpus > 0) | (cpus > 0))).any())
+
+    def sell_where_free(self, site: int, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> bool:
+        """``sell_each``, unless that would leave a slot that it touches short: then nothing is sold."""
+        if self.common is not None or not self._are_alike(spans, needs):
+            is_free = self.fits_each(site, spans, needs)
+            if is_free:
+                self.sell_each(site, spans, needs)
+            return is_free
+        gpus, cpus, _ = needs[0]
+        free_gpus, free_cpus = self.free_gpus[site], self.free_cpus[site]
+        touched = [slice(self._slot_at(start_s), self._slots_until(end_s)) for start_s, end_s in spans]
+        for slots in touched:
+            if slots.start < len(free_gpus) and (free_gpus[slots].min() < gpus or free_cpus[slots].min() < cpus):
+                return False
+        for slots in touched:
+            free_gpus[slots] -= gpus
+            free_cpus[slots] -= cpus
+        return True
+
+    def _are_alike(self, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> bool:
+        """Whether all spans need the same, and no two of them touch the same slot."""
+        if len(spans) == 1:
+            return True
+        until = 0
+        for start_s, end_s in spans:
+            if self._slot_at(start_s) < until:
+                return False
+            until = self._slots_until(end_s)
+        return needs.count(needs[0]) == len(needs)
 
     def _peaks(self, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> IntArray:
         """[GPUs, CPUs or milliwatts, slot], the most that one of the spans needs."""

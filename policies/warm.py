@@ -1,5 +1,6 @@
 """Gets compiled code ready before anybody waits for a plan."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from lowtide.policies.offer import Offer
 from lowtide.policies.pieces import cheapest_pieces, earliest_pieces
 from lowtide.policies.problem import Prices, Problem, Request, SlotGrid
+from lowtide.policies.scarcity import scarcity
 from lowtide.policies.stretches import Asked, stretches_of
 from lowtide.policies.timeline import Timeline
 
@@ -40,5 +42,6 @@ def warm() -> None:
     cheapest_pieces(offer)
     earliest_pieces(offer)
     offer.cheapest()
+    scarcity(replace(offer.problem, requests=(replace(request, modes=(request.declared,)),)), 1.0)
     asked = Asked(request.length_s, 60.0, 0, 900.0, 900.0, 2)
     stretches_of(price[0], np.diff(grid.edges_s), free[0] > 0, asked)

@@ -143,6 +143,9 @@ class QueueSettings(_Strict):
     switch_cost_s: Annotated[float, Field(ge=0)] = 120.0
     deadline_margin: Annotated[float, Field(ge=0, le=1)] = 0.1
     priority: int = 0
+    default_duration_s: Annotated[float, Field(ge=1, le=30 * 86_400)] = Field(
+        3600.0, description="run time expected of a job that declares none, has no limit and no earlier runs"
+    )
     fair_share_weight: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="how far jobs of projects that used less than their share go before others, see projects.md"
     )

@@ -93,17 +93,18 @@ class Bench:
         )
         self.write(lambda c: jobs.submit(c, [new]))
 
-    def begin(self, job_id: str = "mri") -> str:
+    def begin(self, job_id: str = "mri", *, gpus: int = 1, power_plan: list[list[object]] | None = None) -> str:
         made: str = self.write(
             lambda c: attempts.begin(
                 c,
                 JobId(job_id),
                 site="lab",
                 fence="f",
-                resources=Resources(gpus=1, cpus=1),
+                resources=Resources(gpus=gpus, cpus=gpus),
                 at=self.clock.now(),
                 actor="lowtide",
                 reason=Reason(ReasonCode.POLICY_ASAP),
+                power_plan=power_plan,
             )
         )
         return made

@@ -111,19 +111,13 @@ class Rapl:
         return self._total_uj / 1e6
 
 
-class Nvml:
-    """Energy of the given GPUs through ctypes: by counter, or by power where a GPU has no counter."""
+class Library:
+    """NVML through ctypes; every failure is an OSError, or an AttributeError where a driver lacks the call."""
 
-    def __init__(
-        self,
-        devices: Iterable[str],
-        load: Callable[[str], Any] = ctypes.CDLL,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Open NVML and the devices (indices or UUIDs); raises OSError or AttributeError when that cannot be done."""
+    def __init__(self, load: Callable[[str], Any] = ctypes.CDLL) -> None:
+        """Open it."""
         self._lib = load("libnvidia-ml.so.1")
         self._check(self._lib.nvmlInit_v2(), "nvmlInit")
-        self._meters = [self._meter(self._open(device), clock) for device in devices]
 
     @staticmethod
     def _check(code: int, call: str) -> None:
@@ -140,15 +134,29 @@ class Nvml:
         self._check(code, f"opening GPU {device}")
         return handle
 
+    def _value(self, handle: Any, call: str, value: Any) -> int:
+        self._check(getattr(self._lib, call)(handle, ctypes.byref(value)), call)
+        return int(value.value)
+
+
+class Nvml(Library):
+    """Energy of the given GPUs: by counter, or by power where a GPU has no counter."""
+
+    def __init__(
+        self,
+        devices: Iterable[str],
+        load: Callable[[str], Any] = ctypes.CDLL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Open NVML and the devices (indices or UUIDs); raises OSError or AttributeError when that cannot be done."""
+        super().__init__(load)
+        self._meters = [self._meter(self._open(device), clock) for device in devices]
+
     def _meter(self, handle: Any, clock: Callable[[], float]) -> "_Counter | _SampledPower":
         try:
             return _Counter(lambda: self._value(handle, "nvmlDeviceGetTotalEnergyConsumption", ctypes.c_ulonglong()))
         except (OSError, AttributeError):  # older than Volta, or an older driver
             return _SampledPower(lambda: self._value(handle, "nvmlDeviceGetPowerUsage", ctypes.c_uint()), clock)
-
-    def _value(self, handle: Any, call: str, value: Any) -> int:
-        self._check(getattr(self._lib, call)(handle, ctypes.byref(value)), call)
-        return int(value.value)
 
     @property
     def source(self) -> str:

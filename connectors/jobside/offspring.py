@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -90,17 +91,26 @@ def _signal_each(pids: set[int], number: signal.Signals) -> None:
 class Guard:
     """A small process that ends the attempt's processes should the runner be killed or frozen."""
 
-    def __init__(self, group: int, control: Path, silence_s: float | None = None) -> None:
+    def __init__(
+        self,
+        group: int,
+        control: Path,
+        silence_s: float | None = None,
+        *,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
         """Fork it; it holds nothing of the job but the reading end of a pipe.
 
-        ``silence_s`` is how long the runner may go without ``reassure``; None: as long as it lives.
+        ``silence_s`` is how long the runner may go without ``reassure``; None: as long as it lives. ``then`` is what
+        is left to do once the processes have been ended in the runner's place.
         """
         reading, self._writing = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
             try:
                 os.close(self._writing)
-                _keep_guard(reading, group, control, silence_s)
+                if not _keep_guard(reading, group, control, silence_s):
+                    then()
             finally:
                 os._exit(0)
         os.close(reading)
@@ -123,7 +133,8 @@ class Guard:
             os.waitpid(self._pid, 0)
 
 
-def _keep_guard(reading: int, group: int, control: Path, silence_s: float | None) -> None:
+def _keep_guard(reading: int, group: int, control: Path, silence_s: float | None) -> bool:
+    """Whether the runner came to its end by itself; else all that it started has been ended."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a stop is sent to every descendant; the guard outlasts it
     os.setsid()
@@ -132,9 +143,10 @@ def _keep_guard(reading: int, group: int, control: Path, silence_s: float | None
         os.dup2(nowhere, descriptor)
     while heard := _heard(reading, silence_s):
         if GOOD_BYE in heard:
-            return
+            return True
     signal_group(group, signal.SIGKILL)
     end_all(control, 0.0)
+    return False
 
 
 def _heard(reading: int, silence_s: float | None) -> bytes:

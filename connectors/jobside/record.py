@@ -58,7 +58,7 @@ class Ended:
 
     ``asked_to_stop``: the stop came before the program had ended. ``suspended``: it saved a checkpoint for it.
     ``finished``: the checkpoint helper's session ran to its end. ``lease_lost``: the runner ended the job
-    because it could not reach the head of its cluster.
+    because it could not reach the head of its cluster. ``power_refused``: why no power limit could be set.
     """
 
     start_wall_s: float
@@ -73,6 +73,7 @@ class Ended:
     sources: dict[str, tuple[str, str]] = field(default_factory=dict)
     finished: bool = False
     lease_lost: bool = False
+    power_refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class Report:
     samples: tuple[Sample, ...] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
     results: dict[str, float] = field(default_factory=dict)
+    power_refused: str = ""
 
 
 def write(fence: str, kind: str, values: dict[str, object], descriptor: int = 1) -> None:
@@ -139,6 +141,7 @@ class _Found:
         self.samples: dict[float, Sample] = {}
         self.checkpoints: dict[int, Checkpoint] = {}
         self.results: dict[str, float] = {}
+        self.power_refused = ""
 
     def take(self, body: str) -> None:
         try:
@@ -156,7 +159,8 @@ class _Found:
         samples = tuple(self.samples[k] for k in sorted(self.samples))
         checkpoints = tuple(self.checkpoints[k] for k in sorted(self.checkpoints))
         results = {**self.results, **(self.ended.results if self.ended else {})}
-        return Report(started, self.ended, samples, checkpoints, results)
+        refused = self.ended.power_refused if self.ended else self.power_refused
+        return Report(started, self.ended, samples, checkpoints, results, refused)
 
 
 _LINES = re.compile(rf"(?:(?:\A|\n){re.escape(PREFIX)}[^\n]*)+(?:\n|\Z)")
@@ -194,6 +198,10 @@ def _take_samples(found: _Found, values: dict[str, Any]) -> None:
         found.samples.setdefault(fact.wall_s, fact)
 
 
+def _take_power(found: _Found, values: dict[str, Any]) -> None:
+    found.power_refused = str(values.get("refused", ""))
+
+
 def _take_ended(found: _Found, values: dict[str, Any]) -> None:
     found.ended = Ended(
         start_wall_s=_number(values["start_wall_s"]),
@@ -208,6 +216,7 @@ def _take_ended(found: _Found, values: dict[str, Any]) -> None:
         sources=_sources(values),
         finished=values.get("finished") is True,
         lease_lost=values.get("lease_lost") is True,
+        power_refused=str(values.get("power_refused", "")),
     )
 
 
@@ -246,5 +255,6 @@ _READERS: dict[str, Callable[[_Found, dict[str, Any]], None]] = {
     "samples": _take_samples,
     "checkpoint": _take_checkpoint,
     "result": _take_result,
+    "power": _take_power,
     "ended": _take_ended,
 }

@@ -16,11 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from lowtide.connectors.jobside import checkpoint, directory, offspring, record
-from lowtide.connectors.jobside.energy import EnergyReader
+from lowtide.connectors.jobside import checkpoint, directory, offspring, power, record
+from lowtide.connectors.jobside.energy import EnergyReader, visible_gpus
 from lowtide.connectors.jobside.lease import Lease
 
 POLL_S = 0.1
@@ -44,6 +44,7 @@ class Order:
     sample_s: float
     checkpoint_dir: str
     lease: Lease | None = None
+    power_plan: power.Plan = field(default_factory=list)
 
     @classmethod
     def read(cls, environ: dict[str, str]) -> "Order":
@@ -63,6 +64,7 @@ class Order:
             sample_s=_seconds(environ, "LOWTIDE_SAMPLE_S", 30.0),
             checkpoint_dir=environ.get("LOWTIDE_CHECKPOINT_DIR", ""),
             lease=_lease(environ),
+            power_plan=power.read_plan(environ.get("LOWTIDE_POWER_PLAN", "")),
         )
 
 
@@ -108,6 +110,8 @@ class Runner:
         self._guard: offspring.Guard | None = None
         self._samples: list[record.Sample] = []
         self._start_wall_s = time.time()
+        devices = visible_gpus(environ.get("CUDA_VISIBLE_DEVICES", ""))
+        self._limits = power.Limits(devices, order.power_plan, power.usual_notes())
 
     def run(self) -> int:
         """Run to the end; returns the exit code that the shell would see."""
@@ -130,7 +134,9 @@ class Runner:
         self._group = child.pid
         if self._asked_at is not None:  # we were stopped while it started
             self._forward()
-        self._guard = offspring.Guard(child.pid, self._control, lease.lease_s if lease else None)
+        silence_s = lease.lease_s if lease else None
+        self._guard = offspring.Guard(child.pid, self._control, silence_s, then=self._limits.restore)
+        self._limits.restore()  # what a runner that was killed with its guard has left
         energy = EnergyReader(os.getpid(), self._environ)
         self._say_started(child.pid, energy)
         code = self._watch(child, energy)
@@ -179,14 +185,26 @@ class Runner:
             if self._out_of_patience():
                 self._kill(child)
             energy.look()
+            self._limit()
             if time.monotonic() >= next_sample:
                 self._sample(energy)
                 next_sample = time.monotonic() + self._order.sample_s
         offspring.end_all(self._control, offspring.SETTLE_S)  # what it left behind
         offspring.signal_group(child.pid, signal.SIGKILL)  # also what has overwritten its environment
+        self._limits.restore()
         self._sample(energy)
         self._is_over, self._group = True, None  # once it is reaped, the id may be somebody else's
         return child.wait()
+
+    def _limit(self) -> None:
+        """Limit the power of the job's GPUs as planned, and tell what came of it."""
+        if self._limits.refused:
+            return
+        done = self._limits.follow(time.time())
+        if done is not None:
+            self._say("power", {"wall_s": time.time(), "share": done[0], "limits_mw": done[1]})
+        elif self._limits.refused:
+            self._say("power", {"wall_s": time.time(), "refused": self._limits.refused[:500]})
 
     def _keep_lease(self, child: subprocess.Popen[bytes]) -> None:
         """End the job when the lease has lapsed, which may have been while we were frozen; else renew it."""
@@ -263,6 +281,7 @@ class Runner:
                 "results": self._results(),
                 "energy_j": thin[-1].energy_j if thin else {},
                 "sources": thin[-1].sources if thin else {},
+                "power_refused": self._limits.refused[:500],
             },
         )
         shutil.rmtree(self._control, ignore_errors=True)

@@ -26,7 +26,7 @@ from lowtide.scheduler.api.field_error import bad_input, field_errors
 from lowtide.scheduler.model.data import DATA_HELP, Data, data_of
 from lowtide.scheduler.model.dependency import DEPENDENCY_HELP, Dependency, dependencies
 from lowtide.scheduler.model.errors import Infeasible
-from lowtide.scheduler.model.job import ID_PATTERN, JobSpec, Resources, Urgency
+from lowtide.scheduler.model.job import ID_PATTERN, UNTOLD_S, JobSpec, Resources, Urgency
 from lowtide.scheduler.model.quantity import (
     DURATION_HELP,
     MEMORY_HELP,
@@ -36,6 +36,9 @@ from lowtide.scheduler.model.quantity import (
     memory_bytes,
     moment,
 )
+from lowtide.scheduler.model.run_time import Told
+from lowtide.scheduler.model.throttle import POWER_HELP, Allowed, allowed, within
+from lowtide.scheduler.model.width import WIDTHS_HELP, Widths, widths_of
 
 MAX_ARGV_BYTES = 96 * 1024
 """Linux takes at most 128 KiB in one argument, and the argument list travels as one variable."""
@@ -47,6 +50,8 @@ RUNTIME_ENV_KEYS = ("pip", "conda", "config")
 RUNTIME_ENV_ELSEWHERE = {"env_vars": "env", "working_dir": "working_dir"}
 SHELLS = ("sh", "bash", "dash")
 MIN_DURATION_S = 1.0
+MOST_WAYS = 64
+"""Widths times power limits: a plan weighs each."""
 
 
 def _slug(value: str) -> str:
@@ -95,6 +100,23 @@ DataSets = Annotated[
     BeforeValidator(data_of),
     WithJsonSchema({"type": "array", "items": {"type": "string"}, "description": f"data that it reads: {DATA_HELP}"}),
 ]
+DeclaredWidths = Annotated[
+    Widths,
+    BeforeValidator(widths_of),
+    WithJsonSchema(
+        {
+            "type": ["object", "string"],
+            "additionalProperties": {"type": "number", "exclusiveMinimum": 0},
+            "description": "GPU counts that it can run with, resources.gpus among them, and their throughput in any "
+            f"unit: {WIDTHS_HELP}",
+        }
+    ),
+]
+PowerLimits = Annotated[
+    Allowed,
+    BeforeValidator(allowed),
+    WithJsonSchema({"type": "object", "description": f"power limits of its GPUs that it may be run at: {POWER_HELP}"}),
+]
 Moment = Annotated[str, Field(max_length=64, description=MOMENT_HELP)]
 Country = Annotated[
     str,
@@ -116,20 +138,6 @@ class ResourcesFile(_Strict):
     memory: Memory | None = None
 
 
-class ElasticFile(_Strict):
-    """The GPU counts between which a job may be resized."""
-
-    min: Annotated[int, Field(strict=True, ge=1, le=100_000)]
-    max: Annotated[int, Field(strict=True, ge=1, le=100_000)]
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min > self.max:
-            message = f"min {self.min} is greater than max {self.max}"
-            raise ValueError(message)
-        return self
-
-
 class JobFile(_Strict):
     """One job. Either ``entrypoint`` or ``script``; at most one of ``deadline`` and ``patience``."""
 
@@ -148,7 +156,10 @@ class JobFile(_Strict):
     )
     env: dict[str, Text] = Field(default_factory=dict, description="environment variables; no secrets")
     resources: ResourcesFile = ResourcesFile()
-    duration: Annotated[Duration, Field(description="expected run time at full speed")] = 3600.0
+    duration: Duration | None = Field(
+        None, description="expected run time at full speed; without, as earlier runs had, else as the queue says"
+    )
+    time_limit: Duration | None = Field(None, description="run time after which the job is ended, whatever it has done")
     begin: Moment | None = None
     deadline: Moment | None = None
     deadline_action: Literal["refuse", "run"] = Field(
@@ -162,8 +173,6 @@ class JobFile(_Strict):
     )
     checkpoint_interval: Duration = 600.0
     grace: Duration = 30.0
-    elastic: ElasticFile | None = None
-    throttleable: Annotated[bool, Field(strict=True)] = False
     residency: Annotated[tuple[Country, ...], Field(max_length=64)] = ()
     urgency: Urgency | None = None
     retries: Annotated[int, Field(strict=True, ge=0, le=20)] = 2
@@ -177,6 +186,8 @@ class JobFile(_Strict):
     ] = Field(default_factory=dict)
     depends_on: Dependencies = ()
     data: DataSets = ()
+    widths: DeclaredWidths = Field((), json_schema_extra={"default": {}})
+    power: PowerLimits = Field((), json_schema_extra={"default": {}})
 
     @field_validator("entrypoint", mode="before")
     @classmethod
@@ -237,16 +248,26 @@ class JobFile(_Strict):
         _refuse(bool(self.entrypoint and self.script), "has both 'entrypoint' and 'script'; keep one")
         both_limits = self.deadline is not None and self.patience is not None
         _refuse(both_limits, "has both 'deadline' and 'patience'; keep one")
-        _refuse(self.duration < MIN_DURATION_S, "has a duration under 1 s; give the expected run time")
+        short = self.duration is not None and self.duration < MIN_DURATION_S
+        _refuse(short, "has a duration under 1 s; give the expected run time")
+        limit = self.time_limit
+        _refuse(limit is not None and limit < MIN_DURATION_S, "has a time_limit under 1 s; give the longest run time")
+        ends = limit is not None and self.duration is not None and self.duration > limit
+        _refuse(ends, "has a duration beyond its time_limit, so that it would be ended on its way; change one")
         _refuse(self.checkpoint_interval < MIN_DURATION_S, "has a checkpoint_interval under 1 s")
         argv_bytes = sum(len(part.encode()) for part in self.argv())
         _refuse(
             argv_bytes > MAX_ARGV_BYTES,
             f"has a command of {argv_bytes} bytes, more than {MAX_ARGV_BYTES}; put it in a file in working_dir",
         )
-        if self.elastic:
-            inside = self.elastic.min <= self.resources.gpus <= self.elastic.max
-            _refuse(not inside, f"asks for {self.resources.gpus} GPUs, outside its elastic range")
+        asked = self.resources.gpus
+        is_told = not self.widths or asked in dict(self.widths)
+        _refuse(
+            not is_told, f"asks for {asked} GPUs, and 'widths' tells no throughput of that; add it, or ask for these"
+        )
+        ways = max(1, len(self.widths)) * (1 + len(within(self.power, self.resources.gpu_model)))
+        _refuse(ways > MOST_WAYS, f"has {ways} ways to run, more than {MOST_WAYS}; name fewer widths or power limits")
+        _refuse(self.power != () and not asked, "has 'power' and asks for no GPUs; leave out 'power', or ask for GPUs")
         return self
 
     def argv(self) -> tuple[str, ...]:
@@ -281,7 +302,9 @@ class JobFile(_Strict):
             runtime_env=dict(self.runtime_env),
             env=dict(self.env),
             resources=Resources(held.gpus, held.cpus, held.memory, held.gpu_model),
-            duration_s=self.duration,
+            duration_s=UNTOLD_S if self.duration is None else self.duration,
+            told=Told.QUEUE if self.duration is None else Told.DECLARED,
+            time_limit_s=self.time_limit,
             begin_at=begin_at,
             deadline_at=deadline_at,
             patience_s=self.patience,
@@ -289,8 +312,6 @@ class JobFile(_Strict):
             own_checkpoints=self.own_checkpoints,
             checkpoint_interval_s=self.checkpoint_interval,
             grace_s=self.grace,
-            elastic=(self.elastic.min, self.elastic.max) if self.elastic else None,
-            throttleable=self.throttleable,
             residency=frozenset(self.residency),
             urgency=self.urgency,
             retries=self.retries,
@@ -298,6 +319,8 @@ class JobFile(_Strict):
             labels=dict(self.labels),
             depends_on=self.depends_on,
             data=self.data,
+            widths=self.widths,
+            power=within(self.power, held.gpu_model),
         )
 
 
@@ -316,7 +339,7 @@ def _moment(field: str, text: str | None, now: datetime) -> datetime | None:
 
 
 def _check_deadline(job: JobFile, *, now: datetime, begin_at: datetime | None, deadline_at: datetime | None) -> None:
-    if deadline_at is None or job.deadline_action == "run":
+    if deadline_at is None or job.deadline_action == "run" or job.duration is None:
         return
     finish_at = max(now, begin_at or now) + timedelta(seconds=job.duration)
     if finish_at <= deadline_at:

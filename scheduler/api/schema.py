@@ -32,6 +32,21 @@ class Reason(_Shape):
     sentence: str
 
 
+class PowerLimit(_Shape):
+    """From when on the GPUs of an attempt are run at which share of their power limit."""
+
+    since: str
+    power_fraction: float
+
+
+class Holds(_Shape):
+    """What a live attempt holds; before its first limit, and without any, its GPUs have full power."""
+
+    gpus: int
+    cpus: int
+    limits: list[PowerLimit]
+
+
 class Job(_Shape):
     """A job and where it stands."""
 
@@ -50,9 +65,14 @@ class Job(_Shape):
     depends_on: list[str]
     data: list[str]
     duration_s: float
+    duration_from: str
+    time_limit_s: float | None
     gpus: int
     cpus: int
+    widths: dict[str, float]
+    power: dict[str, float]
     site: str | None
+    holds: Holds | None
     attempts: int
     suspensions: int
     reason: Reason
@@ -172,6 +192,7 @@ class AttemptReceipt(_Shape):
 
     id: str
     site: str
+    gpus: int
     start: str | None
     end: str | None
     state: str

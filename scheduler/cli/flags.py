@@ -22,9 +22,22 @@ FLAGS = (
     Flag("queue", ("--queue", "-q", "-p", "--partition"), "Queue.", metavar="QUEUE"),
     Flag("project", ("--project", "-A", "--account"), "Project that pays.", metavar="PROJECT"),
     Flag("gpus", ("--gpus", "-G"), "GPUs of one attempt, with a model if it matters: H100:2.", metavar="[MODEL:]N"),
+    Flag(
+        "widths",
+        ("--widths",),
+        "GPU counts that it can run with, --gpus among them, and their throughput in any unit.",
+        metavar="1=1.0,2=1.9",
+    ),
+    Flag(
+        "max_slowdown",
+        ("--max-slowdown",),
+        "How much longer it may take under power limits on its GPUs, as a share of its run time.",
+        metavar="10%",
+    ),
     Flag("cpus", ("--cpus", "-c", "--cpus-per-task"), "CPUs of one attempt.", metavar="N"),
     Flag("mem", ("--mem", "--memory"), "Memory, for example 16GiB.", metavar="SIZE"),
-    Flag("duration", ("--duration", "-t", "--time"), "Expected run time, for example 3h or 02:30:00.", metavar="TIME"),
+    Flag("duration", ("--duration",), "Expected run time, for example 3h or 02:30:00.", metavar="TIME"),
+    Flag("time_limit", ("--time", "-t"), "End it when it has run so long; without, never.", metavar="TIME"),
     Flag("begin", ("--begin", "-b"), "Do not start before this.", metavar="WHEN"),
     Flag(
         "deadline",

@@ -23,6 +23,7 @@ PLAIN_KEYS = {
     "queue": "queue",
     "project": "project",
     "duration": "duration",
+    "time_limit": "time_limit",
     "begin": "begin",
     "deadline": "deadline",
     "deadline_action": "deadline_action",
@@ -32,7 +33,9 @@ PLAIN_KEYS = {
     "checkpoint_interval": "checkpoint_interval",
     "grace": "grace",
     "urgency": "urgency",
+    "widths": "widths",
 }
+LIST_KEYS = {"dependency": "depends_on", "data": "data", "residency": "residency"}
 Flags = Mapping[str, Any]
 
 
@@ -165,12 +168,11 @@ def _apply(body: Json, flags: Flags) -> None:
     for flag, key in (("env", "env"), ("label", "labels")):
         if flags.get(flag):
             body[key] = dict(body.get(key) or {}) | dict(_pair(flag, text) for text in flags[flag])
-    if flags.get("dependency"):
-        body["depends_on"] = list(flags["dependency"])
-    if flags.get("data"):
-        body["data"] = list(flags["data"])
-    if flags.get("residency"):
-        body["residency"] = list(flags["residency"])
+    for flag, key in LIST_KEYS.items():
+        if flags.get(flag):
+            body[key] = list(flags[flag])
+    if flags.get("max_slowdown") is not None:
+        body["power"] = {"max_slowdown": flags["max_slowdown"]}
     _apply_directory(body, flags)
 
 

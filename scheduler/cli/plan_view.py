@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 from lowtide.scheduler.cli.table import Cell, Column, commands, facts, flow, styled, table
@@ -103,7 +104,8 @@ def candidates_text(plan: Json) -> str:
         Column("CHOSEN"),
         Column("NOTE", is_flexible=True, wraps=True, drop=1),
     ]
-    rows = [_candidate_row(candidate, reference, name) for candidate in candidates]
+    varies = len({way for candidate in candidates for way in _ways(candidate)}) > 1
+    rows = [_candidate_row(candidate, reference, name, tells_ways=varies) for candidate in candidates]
     if any(candidate.get("cost") is not None for candidate in candidates):
         columns.insert(COST_AT, Column("COST", is_number=True))
         for row, candidate in zip(rows, candidates, strict=True):
@@ -126,7 +128,7 @@ def _shown(candidates: Sequence[Json]) -> list[Json]:
     return sorted(kept, key=lambda c: str(c["start"]))
 
 
-def _candidate_row(candidate: Json, reference: float | None, zone: str) -> list[Cell]:
+def _candidate_row(candidate: Json, reference: float | None, zone: str, *, tells_ways: bool) -> list[Cell]:
     style = "green" if candidate["chosen"] else ""
     return [
         Cell("/".join(part for part in (candidate["site"], candidate.get("pool")) if part), style),
@@ -138,15 +140,23 @@ def _candidate_row(candidate: Json, reference: float | None, zone: str) -> list[
         Cell(_signed(candidate, "more_g", lambda g: f"{g:+.1f}"), style),
         Cell(_signed(candidate, "later_s", lambda s: f"{'+' if s > 0 else ''}{span(s)}"), style),
         Cell("CHOSEN" if candidate["chosen"] else "", style),
-        Cell(_note(candidate)),
+        Cell(_note(candidate, tells_ways=tells_ways)),
     ]
 
 
-def _note(candidate: Json) -> str:
-    """The note, with what bringing the job's data there takes."""
+def _note(candidate: Json, *, tells_ways: bool) -> str:
+    """The note, with how it would run, and what bringing its data there takes."""
     lasts_s, emitted_g = candidate.get("transfer_s"), candidate.get("transfer_g")
     brings = f"brings its data: {span(lasts_s)}, {mass(emitted_g)}" if lasts_s else ""
-    return "; ".join(part for part in (candidate["note"] or "", brings) if part)
+    ways = ", then ".join(_ways(candidate)) if tells_ways else ""
+    return "; ".join(part for part in (candidate["note"] or "", ways, brings) if part)
+
+
+def _ways(candidate: Json) -> list[str]:
+    """GPUs and power limit of its stretches, such as ``4 GPUs at 60% power``; of equal ones in a row the first."""
+    ways = [(segment.get("gpus", 0), segment.get("power_fraction", 1.0)) for segment in candidate["segments"]]
+    told = [way for way, _ in groupby(ways)]
+    return [count(gpus, "GPU") + (f" at {share:.0%} power" if share < 1 else "") for gpus, share in told]
 
 
 def _signed(candidate: Json, key: str, told: Callable[[float], str]) -> str:
@@ -207,11 +217,35 @@ def _plan_facts(plan: Json, job: Json | None) -> list[tuple[str, str]]:
         ("latest start", local(plan["latest_start_at"]) if plan["latest_start_at"] and waits else ""),
         ("next review", local(plan["next_review_at"]) if plan["next_review_at"] and not ended else ""),
         ("saving", saving),
+        ("run time", _run_time(job) if job else ""),
+        ("runs with", _held(job)),
+        ("widths", f"{', '.join(job['widths'])} GPUs" if job and job.get("widths") else ""),
+        ("power limits", ", ".join(f"{float(limit):.0%}" for limit in (job.get("power") if job else None) or ())),
         ("data", ", ".join(job.get("data") or []) if job else ""),
         ("depends on", ", ".join(job.get("depends_on") or []) if job else ""),
         ("site", str(job["site"]) if job and job["site"] else ""),
         ("attempts", _attempts(job) if job and job["attempts"] else ""),
     ]
+
+
+TOLD_BY = {"history": "as earlier runs had", "limit": "its limit", "queue": "as its queue expects"}
+
+
+def _run_time(job: Json) -> str:
+    """What the job is expected to take, where it did not say, and when it would be ended."""
+    told, limit_s = TOLD_BY.get(job.get("duration_from", ""), ""), job.get("time_limit_s")
+    expected = f"about {span(job['duration_s'])}, {told}" if told else ""
+    ended = f"ended after {span(limit_s)}" if limit_s else ""
+    return "; ".join(part for part in (expected, ended) if part)
+
+
+def _held(job: Json | None) -> str:
+    """How the job runs, where that is not simply as it asked for."""
+    holds = (job or {}).get("holds")
+    if job is None or holds is None or (holds["gpus"] == job["gpus"] and not holds["limits"]):
+        return ""
+    limits = (f"{one['power_fraction']:.0%} power from {local(one['since'])}" for one in holds["limits"])
+    return ", ".join([count(holds["gpus"], "GPU"), *limits])
 
 
 def _attempts(job: Json) -> str:

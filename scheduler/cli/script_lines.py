@@ -151,7 +151,7 @@ TRANSLATIONS: dict[str, Callable[[str], Json]] = {
     "gpus-per-node": _gpus,
     "cpus-per-task": lambda value: {"resources": {"cpus": _count(value)}},
     "mem": lambda value: {"resources": {"memory": slurm_memory(value)}},
-    "time": lambda value: {"duration": slurm_time(value)},
+    "time": lambda value: {"time_limit": slurm_time(value)},
     "begin": lambda value: {"begin": value},
     "dependency": lambda value: {"depends_on": value},
     "deadline": lambda value: {"deadline": value},

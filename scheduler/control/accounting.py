@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping
 
 from lowtide.connectors.jobside.record import Report, Sample
 from lowtide.scheduler.ledger import energy
-from lowtide.scheduler.store import accounts, jobs
+from lowtide.scheduler.store import accounts
 from lowtide.scheduler.store import tables as t
 
 
@@ -49,9 +49,9 @@ class Accountant:
         now: Callable[[], datetime],
         from_wall: Callable[[float], datetime],
         scale: float,
-        power_w: Callable[[Connection, str], float],
+        power_w: Callable[[Connection, RowMapping], float],
     ) -> None:
-        """Take the clock, its mapping from wall time, its rate as the scale, and the planning power of a job."""
+        """Take the clock, its mapping from wall time, its rate as the scale, and the planning power of an attempt."""
         self._now, self._from_wall, self._scale, self._power_w = now, from_wall, scale, power_w
         self._heard: dict[str, _Heard] = {}
 
@@ -67,7 +67,7 @@ class Accountant:
         else:
             del self._heard[row["id"]]
             if not found and not booked and row["started_at"] is not None:
-                power_w = self._power_w(connection, row["job_id"])
+                power_w = self._power_w(connection, row)
                 found = energy.modelled_rows(row["id"], row["started_at"], row["ended_at"], power_w)
         accounts.insert_once(connection, t.energy, [_energy_values(r) for r in found])
 
@@ -115,11 +115,3 @@ def _energy_values(row: energy.EnergyRow) -> dict[str, object]:
         "quality": row.quality,
         "scale": row.scale,
     }
-
-
-def planned_power_w(connection: Connection, job_id: str, gpu_power_w: float, cpu_power_w: float) -> float:
-    """The power that is planned with: what the job declares, else defaults for its resources."""
-    spec = jobs.spec_of(connection, job_id)
-    if spec.power_w is not None:
-        return spec.power_w
-    return spec.resources.gpus * gpu_power_w + spec.resources.cpus * cpu_power_w

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 
 import structlog
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, RowMapping, func, select
 
 from lowtide.connectors.cluster.local_ray import LocalRay
 from lowtide.connectors.cluster.ray_jobs import RayJobs
@@ -19,6 +19,7 @@ from lowtide.scheduler.control.driver import Driver
 from lowtide.scheduler.control.gridwatch import GridWatch
 from lowtide.scheduler.control.lookup import Parts
 from lowtide.scheduler.control.loop import Loop
+from lowtide.scheduler.control.modes import drew_w
 from lowtide.scheduler.control.observe import Observer
 from lowtide.scheduler.control.policy_sets import PolicySets
 from lowtide.scheduler.control.recall import recall
@@ -34,7 +35,7 @@ from lowtide.scheduler.model.lifecycle import LIVE_ATTEMPT_STATES
 from lowtide.scheduler.model.plan import Plan
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.settings import Settings, SiteSettings
-from lowtide.scheduler.store import accounts, issues, sites
+from lowtide.scheduler.store import accounts, issues, jobs, sites
 from lowtide.scheduler.store import tables as t
 from lowtide.scheduler.store.database import Database
 
@@ -159,8 +160,9 @@ class Daemon:
         if latest is not None:
             self.clock.at_least(latest)
 
-    def _power_w(self, connection: Connection, job_id: str) -> float:
-        return accounting.planned_power_w(connection, job_id, self.settings.gpu_power_w, self.settings.cpu_power_w)
+    def _power_w(self, connection: Connection, attempt: RowMapping) -> float:
+        spec = jobs.spec_of(connection, attempt["job_id"])
+        return drew_w(spec, attempt, self.settings)
 
     async def _keep_log(self, attempt_id: str, text: str) -> None:
         path = self.settings.data_dir / "logs" / f"{attempt_id}.log"

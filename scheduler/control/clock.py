@@ -76,6 +76,10 @@ class Clock:
         """Clock time at a wall time that another process on a synchronised machine wrote down."""
         return from_timestamp(self._seconds(wall_s))
 
+    def to_wall(self, moment: datetime) -> float:
+        """The wall time at a moment of this clock, in Unix seconds: what ``from_wall`` takes."""
+        return self.anchor.wall_s + (moment.timestamp() - self.anchor.clock_s) / self.anchor.rate
+
     def wall_until(self, moment: datetime) -> float:
         """Wall seconds until ``moment``; zero when it has passed."""
         return max(0.0, (moment - self.now()).total_seconds() / self.rate)

@@ -72,6 +72,14 @@ def _removed(name: str, count: int) -> Json:
     return _finding(f"site {name}", "fail", detail, "Add the site again, or cancel their jobs.")
 
 
+def limit_finding(site: str, why: str) -> Json:
+    """A site where no power limit could be set within the last day."""
+    detail = f"no power limit could be set ({why}); for a day its jobs are planned without"
+    return _finding(
+        f"power limits of {site}", "warn", detail, "Setting them needs root on the node, and an NVIDIA GPU."
+    )
+
+
 def _zone(runtime: SiteRuntime, grid: GridWatch) -> Json:
     name = f"grid of {runtime.site.name}"
     state = grid.zones.get(runtime.site.zone)

@@ -188,6 +188,7 @@ class Driver:
             site=site.settings,
             settings=self._settings,
             rate=self._clock.rate,
+            to_wall=self._clock.to_wall,
             working_dir_uri=await self._working_dir(job["package"], site),
             jobside_uri=await site.cluster.upload(jobside_package()),
         )
@@ -256,7 +257,11 @@ class Driver:
         self._meter_due_s[row["id"]] = now_s + max(METER_REST_S, METER_SAMPLES * self._settings.sample_s)
         text = await site.cluster.log_tail(row["id"], max_bytes=LOG_BYTES, lines=LOG_LINES)
         report = jobside_record.parse(text, row["fence"])
-        await self._writer.run(lambda c: self._account(c, row, report))
+        await self._writer.run(lambda c: self._heard(c, row, report))
+
+    def _heard(self, connection: Connection, row: RowMapping, report: jobside_record.Report) -> None:
+        _note_refusal(connection, row, report)
+        self._account(connection, row, report)
 
     async def _vanished(self, row: RowMapping, site: SiteRuntime) -> None:
         """The cluster does not know the submission: a new incarnation, or somebody deleted it."""
@@ -287,6 +292,7 @@ class Driver:
         now, rate = self._clock.now(), self._clock.rate
 
         def work(connection: Connection) -> JobState:
+            _note_refusal(connection, row, report)
             state = finish(
                 connection,
                 row["id"],
@@ -303,6 +309,14 @@ class Driver:
         self._meter_due_s.pop(row["id"], None)
         log.info("attempt_ended", attempt=row["id"], job_state=state, reason=verdict.reason.code)
         self._changed()
+
+
+def _note_refusal(connection: Connection, row: RowMapping, report: jobside_record.Report | None) -> None:
+    """Keep, once, why a runner could not set the power limits that its attempt was planned with."""
+    why = "" if report is None else report.power_refused
+    if why and row["power_plan"] and not row["power_refused"]:
+        attempts.set_values(connection, row["id"], power_refused=why[:500])
+        log.warning("power_not_limited", attempt=row["id"], site=row["site"], why=why[:500])
 
 
 def exit_record(report: jobside_record.Report | None) -> ExitRecord | None:

@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, RowMapping
 
 from lowtide.connectors.jobside.record import Report
+from lowtide.scheduler.control.modes import worked_s
 from lowtide.scheduler.control.outcome import Verdict
+from lowtide.scheduler.model.job import spec_from_json
 from lowtide.scheduler.model.lifecycle import AttemptState, JobState
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 from lowtide.scheduler.store import attempts, jobs
@@ -50,7 +52,10 @@ def finish(
     job = jobs.get(connection, row["job_id"])
     if JobState(job["state"]).is_terminal:
         return JobState(job["state"])
-    values = _progress(job, verdict, started, ended, report, from_wall)
+    kept_until = _kept_until(verdict, ended, report, from_wall)
+    ran = {**row, "started_at": started}
+    kept_s = 0.0 if kept_until is None else worked_s(spec_from_json(job["spec"]), ran, kept_until)
+    values = _progress(job, verdict, started, kept_s)
     return _follow(connection, job, attempt_id, verdict, values, now=now, rate=rate)
 
 
@@ -71,17 +76,14 @@ def _progress(
     job: RowMapping,
     verdict: Verdict,
     started: datetime | None,
-    ended: datetime,
-    report: Report | None,
-    from_wall: Callable[[float], datetime],
+    kept_s: float,
 ) -> dict[str, object]:
-    """What the attempt adds to the job: work that a checkpoint keeps, results, first start."""
+    """What the attempt adds to the job: work that a checkpoint keeps, in run time as declared; results, first start."""
     values: dict[str, object] = {"started_at": job["started_at"] or started}
     if verdict.results:
         values["results"] = {**job["results"], **verdict.results}
-    kept_until = _kept_until(verdict, ended, report, from_wall)
-    if started is not None and kept_until is not None:
-        values["done_s"] = job["done_s"] + max(0.0, (kept_until - started).total_seconds())
+    if kept_s:
+        values["done_s"] = job["done_s"] + kept_s
     if verdict.dirty:
         values["dirty_stops"] = job["dirty_stops"] + 1
     return values

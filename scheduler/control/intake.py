@@ -13,19 +13,25 @@ from sqlalchemy import Connection
 
 from lowtide.connectors.cluster.package import MIB, working_dir_package
 from lowtide.scheduler.control.lookup import Lookup, Parts
+from lowtide.scheduler.control.run_times import of_earlier_runs
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import explain
 from lowtide.scheduler.decide.insight import insight
+from lowtide.scheduler.decide.standing import Standing
 from lowtide.scheduler.model.dependency import After
 from lowtide.scheduler.model.errors import BadInput, Conflict, Infeasible
-from lowtide.scheduler.model.job import JobId, JobSpec, spec_from_json, spec_to_json
+from lowtide.scheduler.model.job import JobId, JobSpec, Urgency, spec_from_json, spec_to_json
 from lowtide.scheduler.model.lifecycle import JobState
-from lowtide.scheduler.model.plan import Snapshot
+from lowtide.scheduler.model.plan import JobDecision, Plan, Snapshot
+from lowtide.scheduler.model.run_time import Told, expected
 from lowtide.scheduler.report.shape import Json, job_json
 from lowtide.scheduler.store import jobs, plans
 
 ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"
 """No 0, 1, i, l, o, u: ids are read out and typed."""
+
+LONG_QUEUE = 1000
+"""From so many jobs on a dry run is answered beside the newest plan: 10,000 take a second to plan anew."""
 
 
 class Intake(Lookup):
@@ -36,6 +42,7 @@ class Intake(Lookup):
         super().__init__(parts)
         self._settings, self._observer = parts.settings, parts.observer
         self._grid, self._sites = parts.grid, parts.sites
+        self._standing: tuple[Plan, Standing] | None = None
 
     async def submit(self, specs: list[JobSpec], *, actor: str, idempotency_keys: list[str | None]) -> list[Json]:
         """Accept jobs; returns once they are durable. The first conflict among them is raised."""
@@ -62,7 +69,7 @@ class Intake(Lookup):
             row = jobs.by_key(connection, idempotency_key)
             if row is None:
                 return None
-            if spec_from_json(row["spec"]) != spec:
+            if spec_from_json(row["spec"]).as_asked != spec:
                 raise jobs.key_taken(idempotency_key, row["id"])
             return self._figured(connection, [row])[0].job
 
@@ -75,20 +82,27 @@ class Intake(Lookup):
         self._check_data(spec)
         await self._check_dependencies(spec)
         package = await asyncio.to_thread(self._pack, spec.working_dir) if spec.working_dir else None
-        plain = spec_to_json(spec)
-        text = json.dumps({**plain, "package": package}, sort_keys=True).encode()
+        text = json.dumps({**spec_to_json(spec), "package": package}, sort_keys=True).encode()
+        told = await self._expected(spec)
         return jobs.NewJob(
             job_id=JobId(f"{spec.name[:48].rstrip('-_')}-{_short_id()}"),
-            spec=spec,
-            spec_json=plain,
+            spec=told,
+            spec_json=spec_to_json(told),
             spec_digest=hashlib.sha256(text).hexdigest(),
             urgency=(spec.urgency or queue.urgency).value,
             actor=actor,
             submitted_at=now,
-            latest_finish_at=spec.latest_finish(now, queue.patience_s),
+            latest_finish_at=told.latest_finish(now, queue.patience_s),
             idempotency_key=key,
             package=package,
         )
+
+    async def _expected(self, spec: JobSpec) -> JobSpec:
+        """The spec with a run time to expect, where it declares none."""
+        if spec.told is Told.DECLARED:
+            return spec
+        runs_s = await self._writer.read(lambda c: of_earlier_runs(c, spec))
+        return spec.expected_as(expected(runs_s, spec.time_limit_s, self._queue(spec).default_duration_s))
 
     def _queue(self, spec: JobSpec) -> Any:
         queue = self._observer.queues.get(spec.queue)
@@ -151,7 +165,7 @@ class Intake(Lookup):
     def _fresh_json(self, new: jobs.NewJob) -> Json:
         row = {**jobs.row_values(new), "started_at": None, "finished_at": None, "held_by": None, "exit_code": None}
         row |= dict.fromkeys(plans.REVIEWED[3:])
-        return job_json(row, now=new.submitted_at, site=None, figures=None)
+        return job_json(row, now=new.submitted_at, last=None, figures=None)
 
     async def plan(self, spec: JobSpec) -> Json:
         """What would be decided now; writes nothing."""
@@ -159,16 +173,34 @@ class Intake(Lookup):
         self._check_feasible(spec)
         self._check_data(spec)
         await self._check_dependencies(spec)
+        spec, urgency = await self._expected(spec), spec.urgency or queue.urgency
+        return await self._beside(spec, urgency) or await self._among(spec, urgency)
+
+    async def _beside(self, spec: JobSpec, urgency: Urgency) -> Json | None:
+        """What is decided beside the newest plan, where planning a long queue anew would take seconds."""
+        snapshot, plan = self._loop.latest_snapshot, self._loop.latest_plan
+        if snapshot is None or plan is None or len(snapshot.jobs) < LONG_QUEUE or spec.depends_on:
+            return None
+        if self._standing is None or self._standing[0] is not plan:
+            self._standing = plan, await asyncio.to_thread(Standing, snapshot, plan)
+        view = self._observer.imagined(spec, snapshot.now, snapshot.sites, urgency)
+        decision = self._standing[1].one_more(view)
+        if decision is None:
+            return None
+        wider = replace(snapshot, jobs=(*snapshot.jobs, view))
+        return await _explained(decision, wider, replace(plan, decisions=(*plan.decisions, decision)))
+
+    async def _among(self, spec: JobSpec, urgency: Urgency) -> Json:
+        """What is decided when the whole queue is planned with it."""
         snapshot = await self._snapshot()
         still = {v.job_id for v in snapshot.jobs}
         waits_for = tuple(JobId(one.job_id) for one in spec.depends_on if one.job_id in still)
-        urgency = spec.urgency or queue.urgency
         view = self._observer.imagined(spec, snapshot.now, snapshot.sites, urgency, waits_for)
         every = tuple(sorted((*snapshot.jobs, view), key=lambda v: v.job_id))
         wider = replace(snapshot, jobs=every)
         plan = await asyncio.to_thread(decide, wider)
         decision = next(d for d in plan.decisions if d.job_id == view.job_id)
-        return explain(decision, plan, insight=await asyncio.to_thread(insight, wider, plan, view.job_id))
+        return await _explained(decision, wider, plan)
 
     async def _snapshot(self) -> Snapshot:
         now = self._clock.now()
@@ -177,6 +209,10 @@ class Intake(Lookup):
             lambda c: self._observer.snapshot(c, now=now, sites=list(self._sites.values()), forecasts=forecasts)
         )
         return shot
+
+
+async def _explained(decision: JobDecision, snapshot: Snapshot, plan: Plan) -> Json:
+    return explain(decision, plan, insight=await asyncio.to_thread(insight, snapshot, plan, decision.job_id))
 
 
 def _amount(gpus: int, gpu_model: str | None, cpus: int) -> str:

@@ -26,12 +26,7 @@ class Intervention(Lookup):
         reason = Reason(ReasonCode.CANCELLED_BY_USER, {"actor": actor})
 
         def work(connection: Connection) -> None:
-            if jobs.state_of(connection, job_id) == JobState.CANCELLED:
-                return
-            jobs.move(connection, job_id, JobState.CANCELLED, at=now, actor=actor, reason=reason)
-            live = attempts.live_of(connection, job_id)
-            if live is not None:
-                attempts.ask_stop(connection, live["id"], intent="cancel", at=now, actor=actor, reason=reason)
+            attempts.cancel(connection, job_id, at=now, actor=actor, reason=reason)
 
         return await self._change(job_id, work, "cancel")
 

@@ -1,10 +1,13 @@
 """From a spec and an attempt to what is handed to the cluster: pure."""
 
 import json
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import PurePosixPath
 
 from sqlalchemy import RowMapping
 
+from lowtide.scheduler.model import power_plan
 from lowtide.scheduler.model.cluster import Submission
 from lowtide.scheduler.model.job import JobSpec
 from lowtide.scheduler.settings import Settings, SiteSettings
@@ -19,17 +22,21 @@ def submission(
     rate: float,
     working_dir_uri: str | None,
     jobside_uri: str,
+    to_wall: Callable[[datetime], float] = datetime.timestamp,
 ) -> Submission:
     """The submission of one attempt; the same attempt always gives the same one.
 
-    Job-side seconds are wall seconds: clock intervals (checkpoint interval) are divided by ``rate``.
+    Job-side seconds are wall seconds: clock intervals (checkpoint interval) are divided by ``rate``;
+    ``to_wall`` turns the moments of its power limits into Unix seconds.
     """
+    limits = [[to_wall(at), fraction] for at, fraction in power_plan.from_json(attempt["power_plan"])]
     return Submission(
         submission_id=attempt["id"],
         argv=spec.argv,
-        env=_environment(spec, attempt, site=site, settings=settings, rate=rate),
-        num_cpus=spec.resources.cpus,
-        num_gpus=spec.resources.gpus,
+        env=_environment(spec, attempt, site=site, settings=settings, rate=rate)
+        | ({"LOWTIDE_POWER_PLAN": json.dumps(limits)} if limits else {}),
+        num_cpus=attempt["cpus"],
+        num_gpus=attempt["gpus"],
         memory_bytes=spec.resources.memory_bytes,
         working_dir_uri=working_dir_uri,
         py_module_uris=(jobside_uri,),
@@ -58,8 +65,9 @@ def _environment(
 ) -> dict[str, str]:
     # OMP_NUM_THREADS: Ray would set it to 1 whatever the job was granted.
     ours = {
-        "OMP_NUM_THREADS": str(spec.resources.cpus),
+        "OMP_NUM_THREADS": str(attempt["cpus"]),
         "PYTHONUNBUFFERED": "1",
+        "LOWTIDE_GPUS": str(attempt["gpus"]),
         "LOWTIDE_ARGV": json.dumps(list(spec.argv)),
         "LOWTIDE_JOB_ID": attempt["job_id"],
         "LOWTIDE_ATTEMPT_ID": attempt["id"],

@@ -115,8 +115,8 @@ class Lookup:
         told = []
         for row in rows:
             own, baseline, attempts_of = energy.get(row["id"], []), base.get(row["id"]), tries.get(row["id"], [])
-            site = attempts_of[-1]["site"] if attempts_of else None
-            job = job_json(row, now=now, site=site, figures=receipts.totals(own, baseline))
+            last = attempts_of[-1] if attempts_of else None
+            job = job_json(row, now=now, last=last, figures=receipts.totals(own, baseline))
             told.append(_Figured(job, own, baseline, attempts_of, brought.get(row["id"], [])))
         return told
 

@@ -29,8 +29,13 @@ from lowtide.scheduler.control.writer import Writer
 from lowtide.scheduler.decide.churn import Churn, churn
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import decision_to_dict
+from lowtide.scheduler.decide.overdue import overdue
+from lowtide.scheduler.model import power_plan
 from lowtide.scheduler.model.errors import Conflict, StoreFailure
+from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.plan import Action, JobDecision, Plan, PolicyFailure, Snapshot
+from lowtide.scheduler.model.quantity import duration_text
+from lowtide.scheduler.model.reason import Reason, ReasonCode
 from lowtide.scheduler.settings import Settings
 from lowtide.scheduler.store import attempts, jobs, plans, reservations, transfers
 
@@ -74,6 +79,8 @@ class Loop:
         self._last: dict[str, tuple[str, str, datetime | None]] = {}
         self.latest: dict[str, tuple[JobDecision, Plan]] = {}
         self.latest_snapshot: Snapshot | None = None
+        self.latest_plan: Plan | None = None
+        """The plan of that snapshot."""
         self.latest_churn = "start", Churn()
         self._failed: set[PolicyFailure] = set()
         self._jump_told_s = JUMP_S
@@ -153,19 +160,21 @@ class Loop:
         asked_s = time.perf_counter()
         plan = await asyncio.to_thread(decide, snapshot)
         self.budget.planned(snapshot, plan, time.perf_counter() - asked_s)
-        self.latest_snapshot = snapshot
+        self.latest_snapshot, self.latest_plan = snapshot, plan
         before = {job_id: decision for job_id, (decision, _) in self.latest.items()}
         self.latest_churn = why, churn(before, plan, snapshot.slot_s)
         self._tell_failures(plan)
         elapsed_ms = (time.perf_counter() - begun) * 1000
-        await self._apply(plan, rows, why, elapsed_ms)
+        await self._apply(snapshot, plan, rows, why, elapsed_ms)
         self._shadow.follow(snapshot, plan)
         if self.budget.postponed:
             self.wake("review")
         await asyncio.to_thread(self._cycled, plan, time.perf_counter() - begun)
         return plan
 
-    async def _apply(self, plan: Plan, rows: dict[str, RowMapping], why: str, elapsed_ms: float) -> None:
+    async def _apply(
+        self, snapshot: Snapshot, plan: Plan, rows: dict[str, RowMapping], why: str, elapsed_ms: float
+    ) -> None:
         plan_id = f"p-{int(plan.made_at.timestamp()):x}-{secrets.token_hex(3)}"
         changed, reviews = await asyncio.to_thread(self._news, plan, rows)
         if changed:
@@ -177,10 +186,13 @@ class Loop:
             await self._writer.run(partial(plans.review, reviews=page))
         self.latest = {d.job_id: (d, plan) for d in plan.decisions}
         self._last = {d.job_id: _gist(d) for d in plan.decisions}
-        acting = [d for d in plan.decisions if d.action in {Action.START, Action.SUSPEND}]
+        over = overdue(snapshot)
+        for job_id in over:
+            await self._end(job_id)
+        acting = [d for d in plan.decisions if d.action in {Action.START, Action.SUSPEND} and d.job_id not in over]
         for decision in acting:
             await self._act(decision, plan_id)
-        if acting:
+        if acting or over:
             self._background.once(self._driver.drive_all(), "drive")
 
     def _news(self, plan: Plan, rows: dict[str, RowMapping]) -> tuple[list[Values], list[Values]]:
@@ -204,6 +216,17 @@ class Loop:
             raise  # it would refuse the others as well; the next cycle tries again
         except Exception:
             log.exception("plan_step_failed", job=decision.job_id, action=decision.action)
+
+    async def _end(self, job_id: JobId) -> None:
+        """End a job that has had all of its time, unless it has just ended by itself."""
+        now = self._clock.now()
+        reason = Reason(
+            ReasonCode.TIME_LIMIT, {"limit": duration_text(self._observer.spec(job_id).time_limit_s or 0.0)}
+        )
+        try:
+            await self._writer.run(lambda c: attempts.cancel(c, job_id, at=now, actor=ACTOR, reason=reason))
+        except Conflict as error:
+            log.info("limit_dropped", job=job_id, why=error.message)
 
     def _intend(self, connection: Connection, decision: JobDecision, plan_id: str, now: datetime) -> None:
         if decision.action == Action.SUSPEND:
@@ -230,11 +253,12 @@ class Loop:
             site=chosen.site,
             pool=chosen.pool,
             fence=secrets.token_hex(8),
-            resources=self._observer.spec(decision.job_id).resources,
+            resources=self._observer.spec(decision.job_id).resources_at(chosen.segments[0].gpus),
             at=now,
             actor=ACTOR,
             reason=decision.reason,
             plan_id=plan_id,
+            power_plan=power_plan.to_json(power_plan.power_plan(chosen.segments)),
         )
         brings = self._observer.transfer(decision.job_id, chosen.site)
         if brings is not None:

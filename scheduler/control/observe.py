@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping
 
 from lowtide.scheduler.control import launch
+from lowtide.scheduler.control.doctor import limit_finding
+from lowtide.scheduler.control.modes import course, modes_of, power_w, worked_s
 from lowtide.scheduler.control.projects import Projects
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.model.data import Transfer, transfers
@@ -16,12 +18,15 @@ from lowtide.scheduler.model.job import JobId, JobSpec, Urgency
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import OVERRUN_SHARE, GridForecast, JobView, SiteView, Snapshot
 from lowtide.scheduler.model.site import Queue, Site
+from lowtide.scheduler.report.shape import Json
 from lowtide.scheduler.settings import QueueSettings, Settings
 from lowtide.scheduler.store import attempts, dependencies, jobs, reservations
 from lowtide.scheduler.store import transfers as stored
 
 MAX_DIRTY_STOPS = 1
 """After one stop without a checkpoint a job is no longer suspended for carbon: it would lose its work again."""
+REFUSED_FOR = timedelta(days=1)
+"""A site whose runner could not set a power limit is planned without for so long; then one attempt tries again."""
 PAGE = 500
 """Jobs in one query: databases bound how many a statement may have."""
 FALLBACK_QUEUE = Queue(name="(unconfigured)", policy="asap")
@@ -39,8 +44,13 @@ class Observer:
         self._inflow: Inflow | None = None
         self.projects = Projects(settings)
         self._transfers: dict[str, tuple[Transfer, ...]] = {}
+        self.refusing_limits: dict[str, str] = {}
         self._speeds = {site.name: site.transfer_gbit_per_s for site in settings.sites}
         self._keeping = {site.name for site in settings.sites if launch.checkpoint_dir("any", site, settings)}
+
+    def findings(self) -> list[Json]:
+        """For doctor: where no power limit could be set of late, and what to do."""
+        return [limit_finding(site, why) for site, why in sorted(self.refusing_limits.items())]
 
     def decide_by(self, queues: Iterable[QueueSettings]) -> None:
         """Take other policies and limits, whole; the next snapshot has them."""
@@ -58,6 +68,7 @@ class Observer:
         rows = jobs.open_jobs(connection)
         self._learn(connection, rows, now)
         live = {row["job_id"]: row for row in attempts.live(connection)}
+        self.refusing_limits = attempts.refusing_limits(connection, since=now - REFUSED_FOR)
         site_views = tuple(self._site(runtime, live.values()) for runtime in sites)
         views = tuple(self._job(row, live.get(row["id"]), now, site_views) for row in rows)
         views = self._hauling(connection, self._waiting(connection, views), rows)
@@ -104,6 +115,8 @@ class Observer:
 
     def _job(self, row: RowMapping, live: RowMapping | None, now: datetime, sites: tuple[SiteView, ...]) -> JobView:
         spec = self._specs[row["id"]]
+        left_s = work_left_s(spec, row, live, now)
+        way = course(spec, live, left_s, now, self._settings)
         allowed = tuple(s.site.name for s in sites if allows(spec, s.site))
         places = (live["site"],) if live else allowed
         suspendable = row["dirty_stops"] < MAX_DIRTY_STOPS and self._may_suspend(spec, places)
@@ -114,9 +127,13 @@ class Observer:
             urgency=Urgency(row["urgency"]),
             state=JobState(row["state"]),
             submitted_at=row["submitted_at"],
-            resources=spec.resources,
-            remaining_s=remaining_s(spec, row, live, now),
-            power_w=power_w(spec, self._settings),
+            resources=way.held,
+            remaining_s=way.remaining_s,
+            declared_s=left_s,
+            high_s=high_left_s(spec, row, live, now),
+            limit_left_s=limit_left_s(spec, row, live, now),
+            power_w=way.power_w,
+            modes=modes_of(spec, left_s / way.remaining_s, self._settings, is_limited=self._limits(places)),
             latest_finish_at=row["latest_finish_at"],
             has_deadline=spec.deadline_at is not None,
             not_before=max((m for m in (spec.begin_at, row["not_before"]) if m), default=None),
@@ -157,11 +174,11 @@ class Observer:
         for i, (view, row) in enumerate(zip(views, rows, strict=True)):
             if self._specs[view.job_id].data:
                 had = [r for r in known.get(view.job_id, []) if r["started_at"] is not None]
-                lacking = self._lacking(self._specs[view.job_id])
+                spec, is_begun = self._specs[view.job_id], view.site is not None or row["done_s"]
+                lacking = self._lacking(spec)
                 lacking = tuple(one for one in lacking if one.site not in {r["site"] for r in had})
                 self._transfers[view.job_id] = lacking
-                lost_s = sum(r["lasts_s"] for r in had) if view.site is not None or row["done_s"] else 0.0
-                told[i] = replace(view, transfers=lacking, remaining_s=view.remaining_s + lost_s)
+                told[i] = replace(_less_done(view, spec, had if is_begun else []), transfers=lacking)
         return tuple(told)
 
     def _lacking(self, spec: JobSpec) -> tuple[Transfer, ...]:
@@ -197,7 +214,9 @@ class Observer:
             submitted_at=now,
             resources=spec.resources,
             remaining_s=spec.duration_s,
-            power_w=power_w(spec, self._settings),
+            high_s=spec.high_s or 0.0,
+            power_w=power_w(spec, spec.resources, self._settings),
+            modes=modes_of(spec, 1.0, self._settings, is_limited=self._limits(allowed)),
             latest_finish_at=spec.latest_finish(now, queue.patience_s),
             has_deadline=spec.deadline_at is not None,
             not_before=spec.begin_at,
@@ -206,6 +225,10 @@ class Observer:
             waits_for=waits_for,
             transfers=self._lacking(spec),
         )
+
+    def _limits(self, places: Iterable[str]) -> bool:
+        """Whether runners can set power limits wherever a job may run, as far as is known."""
+        return self.refusing_limits.keys().isdisjoint(places)
 
     def _may_suspend(self, spec: JobSpec, places: Iterable[str]) -> bool:
         """Whether the job keeps its state over a suspension wherever it may run (INV-06).
@@ -229,6 +252,13 @@ def waits(rows: list[RowMapping]) -> dict[str, Any]:
     return {"waits_for": tuple(JobId(r["on_job_id"]) for r in rows if dependencies.is_open(r)), "broken_by": broken}
 
 
+def _less_done(view: JobView, spec: JobSpec, brought: list[RowMapping]) -> JobView:
+    """The view without the work that attempts are taken to have done while they had data brought."""
+    lost_s = sum(r["lasts_s"] * spec.speed_at(r["gpus"]) for r in brought)
+    at_width_s = lost_s / spec.speed_at(view.resources.gpus)
+    return replace(view, remaining_s=view.remaining_s + at_width_s, declared_s=view.as_declared_s + lost_s)
+
+
 def gpu_s(spec: JobSpec) -> float:
     """GPU-seconds that a job needs as it was declared."""
     return spec.resources.gpus * spec.duration_s
@@ -239,27 +269,30 @@ def allows(spec: JobSpec, site: Site) -> bool:
     return not spec.residency or site.jurisdiction in spec.residency
 
 
-def power_w(spec: JobSpec, settings: Settings) -> float:
-    """The power that is planned with: declared, else defaults for the resources."""
-    if spec.power_w is not None:
-        return spec.power_w
-    return spec.resources.gpus * settings.gpu_power_w + spec.resources.cpus * settings.cpu_power_w
-
-
 def at_stake_s(spec: JobSpec, live: RowMapping | None, now: datetime) -> float:
-    """What a stop may lose at worst, in clock seconds: the live attempt's whole run, and the grace it may take.
+    """What a stop may lose at worst, as run time in the declared way: the live attempt's work, and the grace.
 
     What the attempt has saved meanwhile is told when it ends, so until then none of it is proved.
     """
     if live is None or live["started_at"] is None:
         return 0.0
-    return float((now - live["started_at"]).total_seconds() + spec.grace_s)
+    return worked_s(spec, live, now) + spec.grace_s
 
 
-def remaining_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: datetime) -> float:
-    """Run time still expected, in clock seconds; after an overrun a share of the estimate, never zero."""
-    ran = timedelta(0)
-    if live is not None and live["started_at"] is not None:
-        ran = now - live["started_at"]
-    left_s = spec.duration_s - row["done_s"] - ran.total_seconds()
+def work_left_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: datetime) -> float:
+    """Run time still expected in the declared way; after an overrun a share of the estimate, never zero."""
+    left_s = spec.duration_s - row["done_s"] - worked_s(spec, live, now)
     return float(max(left_s, OVERRUN_SHARE * spec.duration_s))
+
+
+def high_left_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: datetime) -> float:
+    """What is left of the run time that it hardly ever exceeds; 0 where nothing is known of it."""
+    return float(max(0.0, (spec.high_s or 0.0) - row["done_s"] - worked_s(spec, live, now)))
+
+
+def limit_left_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: datetime) -> float | None:
+    """Run time until it is ended; None where it has no limit. What a kill has lost does not count."""
+    if spec.time_limit_s is None:
+        return None
+    ran_s = 0.0 if live is None or live["started_at"] is None else (now - live["started_at"]).total_seconds()
+    return float(spec.time_limit_s - row["done_s"] - ran_s)

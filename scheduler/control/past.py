@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, RowMapping
 
 from lowtide.scheduler.control.lookup import PAGE, Lookup, Parts
+from lowtide.scheduler.control.modes import worked_s
 from lowtide.scheduler.control.settling import recorded
 from lowtide.scheduler.model.job import JobSpec, Urgency, spec_from_json
 from lowtide.scheduler.model.lifecycle import JobState
@@ -78,12 +79,14 @@ class History(Lookup):
 
     def _job_json(self, row: RowMapping, tries: list[RowMapping]) -> Json | None:
         """A job with its own words where it had any; None where no run of it is on record."""
+        spec: JobSpec = spec_from_json(row["spec"])
         ran = [
-            (one["site"], one["started_at"], one["ended_at"]) for one in tries if one["started_at"] and one["ended_at"]
+            (one["site"], one["started_at"], one["ended_at"], worked_s(spec, one, one["ended_at"]))
+            for one in tries
+            if one["started_at"] and one["ended_at"]
         ]
         if not ran:
             return None
-        spec: JobSpec = spec_from_json(row["spec"])
         sites = tuple(SiteView(runtime.site, True, 0, 0) for runtime in self._past_of.sites.values())
         view = self._past_of.observer.imagined(spec, row["submitted_at"], sites, spec.urgency or Urgency.NORMAL)
         return {
@@ -97,7 +100,7 @@ class History(Lookup):
             "deadline_at": _exact(spec.deadline_at),
             "patience_s": spec.patience_s,
             "duration_s": spec.duration_s,
-            "run_s": max(LEAST_S, sum((end - begin).total_seconds() for _, begin, end in ran)),
+            "run_s": max(LEAST_S, sum(done_s for *_, done_s in ran)),
             "gpus": spec.resources.gpus,
             "cpus": spec.resources.cpus,
             "gpu_model": spec.resources.gpu_model,
@@ -106,7 +109,7 @@ class History(Lookup):
             "suspendable": view.suspendable,
             "suspensions": row["suspensions"],
             "finished_at": _exact(row["finished_at"]),
-            "stretches": [[site, _exact(begin), _exact(end)] for site, begin, end in ran],
+            "stretches": [[site, _exact(begin), _exact(end)] for site, begin, end, _ in ran],
         }
 
 

@@ -136,6 +136,7 @@ class Service(Intake, Intervention, Steering, Booking, History):
         live = await self._writer.read(attempts.live)
         sites = [row["site"] for row in live]
         told = await findings(self._settings, self._sites, self._grid, self._clock, sites)
+        told += self._observer.findings()
         return [*told, self._loop.budget.finding(), self._sets.finding(), *self._shadow.findings()]
 
     def health(self) -> Json:

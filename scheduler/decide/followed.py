@@ -6,7 +6,7 @@ from lowtide.scheduler.decide.wording import percent
 from lowtide.scheduler.model.plan import Action, JobDecision
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 
-PAUSES = frozenset({ReasonCode.CARBON_WINDOW, ReasonCode.CHEAP_WINDOW, ReasonCode.GAVE_WAY})
+PAUSES = frozenset({ReasonCode.CARBON_WINDOW, ReasonCode.CHEAP_WINDOW, ReasonCode.GAVE_WAY, ReasonCode.OTHER_WIDTH})
 
 
 def started(decided: JobDecision) -> JobDecision:
@@ -24,6 +24,12 @@ def paused(decided: JobDecision, goes_on: str) -> JobDecision:
         return replace(decided, action=Action.SUSPEND)
     facts = {"start": goes_on, **_saving(decided)}
     return replace(decided, action=Action.SUSPEND, reason=Reason(ReasonCode.CARBON_WINDOW, facts))
+
+
+def resized(decided: JobDecision, held: int, gpus: int, goes_on: str) -> JobDecision:
+    """The decision of a running job that was planned to go on with other GPUs than it holds from now on."""
+    facts = {"held": held, "gpus": gpus, "start": goes_on, **_saving(decided)}
+    return replace(decided, action=Action.SUSPEND, reason=Reason(ReasonCode.OTHER_WIDTH, facts))
 
 
 def going_on(decided: JobDecision) -> JobDecision:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from lowtide.policies.problem import EPSILON_S
 from lowtide.policies.timeline import Need, Span
-from lowtide.scheduler.decide.followed import going_on, paused, started
+from lowtide.scheduler.decide.followed import going_on, paused, resized, started
 from lowtide.scheduler.decide.market import Market
 from lowtide.scheduler.decide.wording import when
 from lowtide.scheduler.model.lifecycle import JobState
@@ -52,12 +52,19 @@ def making_room(gpus: int, cpus: int) -> Reason:
 
 def ahead(chosen: Candidate, snapshot: Snapshot) -> tuple[Span, ...]:
     """What lies ahead of a placement, in seconds after now."""
-    ends = ((s.start - snapshot.now, s.end - snapshot.now) for s in chosen.segments if s.end > snapshot.now)
-    return tuple((max(0.0, a.total_seconds()), b.total_seconds()) for a, b in ends)
+    now = snapshot.now
+    return tuple(
+        (max(0.0, (s.start - now).total_seconds()), (s.end - now).total_seconds())
+        for s in chosen.segments
+        if s.end > now
+    )
 
 
 def needs_ahead(view: JobView, chosen: Candidate, snapshot: Snapshot) -> tuple[Need, ...]:
     """What each stretch ahead holds; CPUs as a mode of that width has them."""
+    if not view.modes:
+        need = view.resources
+        return tuple((s.gpus, need.cpus, view.power_w) for s in chosen.segments if s.end > snapshot.now)
     return tuple((s.gpus, *_drawn(view, s)) for s in chosen.segments if s.end > snapshot.now)
 
 
@@ -72,9 +79,8 @@ def _drawn(view: JobView, segment: Segment) -> tuple[int, float]:
 def _still_waiting(
     decided: JobDecision, spans: tuple[Span, ...], needs: tuple[Need, ...], index: int, here: Market
 ) -> JobDecision | None:
-    if not here.timeline.fits_each(index, spans, needs):
+    if not here.timeline.sell_where_free(index, spans, needs):
         return None
-    here.timeline.sell_each(index, spans, needs)
     if spans[0][0] <= EPSILON_S:
         soon = here.grid.at(here.grid.first_s)
         if here.takes_now(index, *needs[0]):
@@ -86,18 +92,32 @@ def _still_waiting(
 def _still_running(
     view: JobView, decided: JobDecision, spans: tuple[Span, ...], needs: tuple[Need, ...], here: Market
 ) -> JobDecision | None:
-    """Going on, or pausing as planned; what it holds is narrowed to what it will use."""
-    need, index = view.resources, here.index[str(view.site)]
-    held = ((0.0, view.remaining_s),)
-    here.timeline.give_back(index, held, need.gpus, need.cpus, view.power_w)
-    pauses = spans[0][0] > EPSILON_S
-    if not here.timeline.fits_each(index, spans, needs):
-        here.timeline.sell(index, held, need.gpus, need.cpus, view.power_w)
+    """Going on, pausing, or stopping for another width, as planned; what it holds is narrowed to what it will use."""
+    if not _is_narrowed(view, spans, needs, here):
         return None
-    review = here.grid.at(min(spans[0][1], here.grid.first_s))
-    here.timeline.sell_each(index, spans, needs)
-    action = Action.SUSPEND if pauses else Action.KEEP
+    need, pauses = view.resources, spans[0][0] > EPSILON_S
+    is_other_width = needs[0][:2] != (need.gpus, need.cpus)
+    action = Action.SUSPEND if pauses or is_other_width else Action.KEEP
     if decided.action is action and decided.next_review_at > here.grid.now:
         return decided
-    now = paused(decided, when(here.grid.at(spans[0][0]))) if pauses else going_on(decided)
+    review, goes_on = here.grid.at(min(spans[0][1], here.grid.first_s)), when(here.grid.at(spans[0][0]))
+    if is_other_width:
+        now = resized(decided, need.gpus, needs[0][0], goes_on)
+    else:
+        now = paused(decided, goes_on) if pauses else going_on(decided)
     return replace(now, next_review_at=max(review, here.grid.now + timedelta(seconds=1)))
+
+
+def _is_narrowed(view: JobView, spans: tuple[Span, ...], needs: tuple[Need, ...], here: Market) -> bool:
+    """Sell what a running job will use in place of what it holds; False, and nothing sold, where that is not free."""
+    index, need = here.index[str(view.site)], (view.resources.gpus, view.resources.cpus, view.power_w)
+    held = ((0.0, view.remaining_s),)
+    until = here.grid.slots_until
+    goes_on = len(spans) == 1 and spans[0][0] <= EPSILON_S and until(spans[0][1]) == until(view.remaining_s)
+    if goes_on and needs[0] == need:
+        return here.timeline.fits(index, held, 0, 0)
+    here.timeline.give_back(index, held, *need)
+    is_free = here.timeline.sell_where_free(index, spans, needs)
+    if not is_free:
+        here.timeline.sell(index, held, *need)
+    return is_free

@@ -155,7 +155,7 @@ def _resampled(forecast: GridForecast, snapshot: Snapshot, grid: SlotGrid) -> _K
     if count == 0:
         return _Known(blank, blank, 0.0)
     price = _means(values, edges_s, grid.edges_s, count)
-    error = _means(errors, edges_s, grid.edges_s, count)
+    error = _means(errors, edges_s, grid.edges_s, count) if errors.any() else blank
     return _Known(price, error, float(grid.edges_s[count]))
 
 
@@ -175,8 +175,10 @@ def _means(values: FloatArray, edges_s: FloatArray, slots_s: FloatArray, count: 
     until = np.interp(slots_s[: count + 1], edges_s, integral)
     widths_s = np.diff(slots_s[: count + 1])
     means = np.empty(len(slots_s) - 1)
-    means[:count] = np.diff(until) / widths_s
-    means[count:] = math.fsum(np.diff(until)) / math.fsum(widths_s)
+    held = np.diff(until)
+    means[:count] = held / widths_s
+    if count < len(means):
+        means[count:] = math.fsum(held) / math.fsum(widths_s)
     return means
 
 

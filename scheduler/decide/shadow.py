@@ -8,7 +8,8 @@ import math
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from lowtide.scheduler.decide.decide import FindPolicy, decide
+from lowtide.scheduler.decide.asking import FindPolicy
+from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.registry import policy_for
 from lowtide.scheduler.model.job import JobId
 from lowtide.scheduler.model.lifecycle import JobState

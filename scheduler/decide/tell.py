@@ -92,10 +92,16 @@ def _verdict(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> 
 
 
 def _verdict_running(asker: Asker, choice: Choice, here: Market, snapshot: Snapshot) -> tuple[Action, Reason]:
-    placed = choice.chosen
-    if placed is not None and placed is not choice.baseline and placed.start_s > EPSILON_S:
+    placed, request = choice.chosen, asker.request
+    way = request.declared if placed is None else ways(request, placed)[0]
+    is_resized = (way.gpus, way.cpus) != (request.gpus, request.cpus)
+    if placed is not None and placed is not choice.baseline and (placed.start_s > EPSILON_S or is_resized):
+        start = when(here.grid.at(placed.start_s))
         if choice.gives_way:
-            return Action.SUSPEND, _gave_way(asker, here, snapshot, when(here.grid.at(placed.start_s)))
+            return Action.SUSPEND, _gave_way(asker, here, snapshot, start)
+        if is_resized:
+            facts = {"held": request.gpus, "gpus": way.gpus, "start": start}
+            return Action.SUSPEND, Reason(ReasonCode.OTHER_WIDTH, {**facts, **_saving(choice)})
         return Action.SUSPEND, _window(asker, choice, placed, here)
     if choice.best is not None:
         return Action.KEEP, Reason(ReasonCode.KEEP_RUNNING)

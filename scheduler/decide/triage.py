@@ -183,7 +183,7 @@ def _can_wait(latest_start_s: float, slot_s: float) -> bool:
 def _latest_start_s(view: JobView, queue: Queue, snapshot: Snapshot, lost_s: float = 0.0) -> float:
     """Latest finish less the remaining run time with its margin and one switch, in seconds after now."""
     left_s = (view.latest_finish_at - snapshot.now).total_seconds()
-    return left_s - (view.remaining_s + lost_s) * (1 + queue.deadline_margin) - queue.switch_cost_s
+    return left_s - (view.slower_s + lost_s) * (1 + queue.deadline_margin) - queue.switch_cost_s
 
 
 def asker_of(view: JobView, queue: Queue, snapshot: Snapshot, market: Market) -> Asker:
@@ -230,7 +230,7 @@ def _request(
         power_w=view.power_w,
         release_s=_release_s(view, now),
         latest_start_s=latest_start_s,
-        must_end_s=latest_start_s + view.remaining_s + queue.switch_cost_s,
+        must_end_s=latest_start_s + view.slower_s + queue.switch_cost_s,
         suspensions_left=left,
         min_run_s=queue.min_run_s,
         min_savings=queue.min_savings,
@@ -240,7 +240,7 @@ def _request(
         hold_s=0.0 if running_at is None else max(0.0, (_free_at(view, queue, snapshot) - now).total_seconds()),
         is_due=rush is not None,
         is_foremost=rush in FOREMOST,
-        modes=view.modes,
+        modes=() if is_clinical(view, queue) else view.modes,
         delay_g_per_h=queue.delay_g_per_h,
         money_g_per_unit=queue.money_g_per_unit,
         importance=view.importance,

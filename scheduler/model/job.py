@@ -1,7 +1,9 @@
 """A job as the core sees it: the frozen spec and the ids."""
 
+import hashlib
+import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NewType
@@ -9,6 +11,9 @@ from typing import Any, NewType
 from lowtide.scheduler.model.data import Data, data_of
 from lowtide.scheduler.model.dependency import Dependency, dependencies
 from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.run_time import RunTime, Told
+from lowtide.scheduler.model.throttle import Point
+from lowtide.scheduler.model.width import Widths, widths_of
 
 JobId = NewType("JobId", str)
 AttemptId = NewType("AttemptId", str)
@@ -43,7 +48,11 @@ class JobSpec:
     patience holds. ``residency`` names the allowed jurisdictions; empty means anywhere. ``own_checkpoints``:
     the program keeps its state where it finds it again at any site, without the checkpoint helper. ``depends_on``: jobs
     that must have ended before it begins; its patience then counts from their end. ``data``: what it reads and
-    where that lies.
+    where that lies. ``widths``: GPU counts that it can run with and their throughput, ``resources.gpus`` among them;
+    empty where it runs with these alone. ``power``: power limits of its GPUs that it may be run at. What ``resources``
+    asks for, at full power, is the declared way: ``duration_s`` is measured in it. ``high_s``: the run time that it
+    hardly ever exceeds, and ``told`` who says so, where it declares none. ``time_limit_s``: the run time after which it
+    is ended, whatever it has come to.
     """
 
     name: str
@@ -62,8 +71,6 @@ class JobSpec:
     own_checkpoints: bool = False
     checkpoint_interval_s: float = 600.0
     grace_s: float = 30.0
-    elastic: tuple[int, int] | None = None
-    throttleable: bool = False
     residency: frozenset[str] = frozenset()
     urgency: Urgency | None = None
     retries: int = 2
@@ -71,6 +78,27 @@ class JobSpec:
     labels: dict[str, str] = field(default_factory=dict)
     depends_on: tuple[Dependency, ...] = ()
     data: tuple[Data, ...] = ()
+    widths: Widths = ()
+    high_s: float | None = None
+    told: Told = Told.DECLARED
+    time_limit_s: float | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """What jobs have in common that run the same: project, command and GPUs."""
+        told = json.dumps([self.project, self.argv, self.resources.gpus, self.resources.gpu_model])
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    @property
+    def as_asked(self) -> "JobSpec":
+        """The same without what was worked out since: how long a job that declares no run time is expected to run."""
+        return self if self.told is Told.DECLARED else replace(self, duration_s=UNTOLD_S, high_s=None, told=Told.QUEUE)
+
+    def expected_as(self, found: RunTime) -> "JobSpec":
+        """The same with a run time that was worked out."""
+        return replace(self, duration_s=found.expected_s, high_s=found.high_s, told=found.told)
+
+    power: tuple[Point, ...] = ()
 
     def latest_finish(self, submitted_at: datetime, queue_patience_s: float) -> datetime:
         """When the job must have ended: its deadline, or patience plus expected run time."""
@@ -79,6 +107,27 @@ class JobSpec:
         patience_s = queue_patience_s if self.patience_s is None else self.patience_s
         begin = max(submitted_at, self.begin_at or submitted_at)
         return begin + timedelta(seconds=patience_s + self.duration_s)
+
+    def speed_at(self, gpus: int) -> float:
+        """Seconds of work done per second with so many GPUs; 1 as declared, and for what is not among its widths."""
+        rates = dict(self.widths)
+        return rates[gpus] / rates[self.resources.gpus] if {gpus, self.resources.gpus} <= rates.keys() else 1.0
+
+    def throughput_at(self, power_fraction: float) -> float:
+        """How much of its speed is left under a power limit; 1 for what is not among its limits."""
+        return next((throughput for fraction, throughput, _ in self.power if fraction == power_fraction), 1.0)
+
+    def draw_at(self, power_fraction: float) -> float:
+        """How much of its power is drawn under a power limit; 1 for what is not among its limits."""
+        found = (speed * energy for fraction, speed, energy in self.power if fraction == power_fraction)
+        return next(found, 1.0)
+
+    def resources_at(self, gpus: int) -> Resources:
+        """What an attempt with so many GPUs holds: CPUs in proportion, rounded up; memory as declared."""
+        asked = self.resources
+        if gpus == asked.gpus or not asked.gpus:
+            return asked
+        return replace(asked, gpus=gpus, cpus=max(1, -(-asked.cpus * gpus // asked.gpus)))
 
 
 def check_id(value: str, what: str) -> str:
@@ -103,15 +152,26 @@ def attempt_id(job_id: JobId, number: int) -> AttemptId:
     return AttemptId(f"{job_id}-a{number}")
 
 
+UNTOLD_S = 3600.0
+"""Stands in for the run time of a job that declares none."""
+LATER = ("depends_on", "data", "widths", "power", "high_s", "told", "time_limit_s")
+"""Fields that came after the first stored specs."""
+DROPPED = frozenset({"elastic", "throttleable"})
+"""Fields of the first stored specs that nothing ever came of."""
+
+
 def spec_to_json(spec: JobSpec) -> dict[str, object]:
     """The spec as JSON-able values; ``spec_from_json`` gives the same spec back."""
     plain = {name: getattr(spec, name) for name in JobSpec.__slots__}
     plain["argv"] = list(spec.argv)
     plain["resources"] = {name: getattr(spec.resources, name) for name in Resources.__slots__}
-    plain["elastic"] = list(spec.elastic) if spec.elastic else None
     plain["residency"] = sorted(spec.residency)
+    plain["told"] = "" if spec.told is Told.DECLARED else spec.told.value
+    for name in ("widths", "power"):
+        plain[name] = [list(one) for one in getattr(spec, name)]
     for name in ("depends_on", "data"):
         plain[name] = [str(one) for one in getattr(spec, name)]
+    for name in LATER:
         if not plain[name]:  # older jobs do not have it, and a repeated submission must give the same digest
             del plain[name]
     for name in ("begin_at", "deadline_at"):
@@ -122,13 +182,15 @@ def spec_to_json(spec: JobSpec) -> dict[str, object]:
 
 def spec_from_json(plain: dict[str, Any]) -> JobSpec:
     """The spec that ``spec_to_json`` wrote down."""
-    values = dict(plain)
+    values = {name: value for name, value in plain.items() if name not in DROPPED}
     values["argv"] = tuple(values["argv"])
     values["resources"] = Resources(**values["resources"])
-    values["elastic"] = tuple(values["elastic"]) if values["elastic"] else None
     values["residency"] = frozenset(values["residency"])
     values["depends_on"] = dependencies(values.get("depends_on", []))
     values["data"] = data_of(values.get("data", []))
+    values["widths"] = widths_of(values.get("widths", []))
+    values["told"] = Told(values.get("told", Told.DECLARED))
+    values["power"] = tuple((limit, speed, energy) for limit, speed, energy in values.get("power", []))
     values["urgency"] = Urgency(values["urgency"]) if values["urgency"] else None
     for name in ("begin_at", "deadline_at"):
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None

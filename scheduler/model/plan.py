@@ -50,11 +50,13 @@ class JobView:
     """One non-terminal job as the planner sees it.
 
     ``remaining_s`` is the run time still needed (never below zero: an overrun gets a small positive
-    rest). ``power_w`` is for the whole job. ``latest_finish_at`` is the deadline or the end of patience.
+    rest). ``power_w`` is for the whole job. Both, ``resources`` and the speeds of ``modes`` are those of the way that
+    it declares, where it has a live attempt those of the width of that. ``latest_finish_at`` is the deadline or the end
+    of patience.
     ``running_since`` and ``site`` are set when an attempt is live. ``not_before`` joins begin time and
     retry backoff. ``forced`` is run-now. ``suspendable`` already joins the spec, the queue and what is
     known of the job's checkpoints. ``at_stake_s`` is what a stop for carbon may add to ``remaining_s`` at
-    worst: the work of the live attempt that no checkpoint has proved, and the grace.
+    worst: the work of the live attempt that no checkpoint has proved, and the grace; as run time in the declared way.
     """
 
     job_id: JobId
@@ -84,6 +86,12 @@ class JobView:
     """What the last plan said; it stands for a job that is not asked about."""
     modes: tuple[Mode, ...] = ()
     """The ways in which it can run, as declared among them; empty for a job that can only run as declared."""
+    declared_s: float | None = None
+    """The run time still needed in the way that it declares, where its live attempt may have another width."""
+    high_s: float = 0.0
+    """Run time that it hardly ever needs more than, in the way that it declares, where earlier runs tell of it."""
+    limit_left_s: float | None = None
+    """Run time after which it is ended, where it has a limit."""
     project: str = ""
     waits_for: tuple[JobId, ...] = ()
     """Open jobs that must end before it may begin; while there are any, its patience has not begun."""
@@ -99,6 +107,16 @@ class JobView:
     """How much of its workflow waits for it, see ``Request``; set by decide."""
     pool: str = ""
     """The pool that holds its live attempt, where its site has several."""
+
+    @property
+    def as_declared_s(self) -> float:
+        """Run time still needed in the way that it declares."""
+        return self.remaining_s if self.declared_s is None else self.declared_s
+
+    @property
+    def slower_s(self) -> float:
+        """Run time to reckon with: at its width, as declared (a stop leaves it that alone), or as long runs had."""
+        return max(self.remaining_s, self.as_declared_s, self.high_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +263,10 @@ class JobDecision:
     @property
     def chosen(self) -> Candidate | None:
         """The candidate that the plan follows, if there is one."""
-        return next((c for c in self.candidates if c.chosen), None)
+        for one in self.candidates:  # asked for so often that a generator would tell
+            if one.chosen:
+                return one
+        return None
 
 
 @dataclass(frozen=True, slots=True)

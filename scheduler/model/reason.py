@@ -10,9 +10,11 @@ class ReasonCode(StrEnum):
     # a job waits because
     CARBON_WINDOW = "carbon_window"
     CHEAP_WINDOW = "cheap_window"
+    TIME_LIMIT = "time_limit"
     CAPACITY = "capacity"
     BUDGET = "budget"
     MAKING_ROOM = "making_room"
+    OTHER_WIDTH = "other_width"
     GAVE_WAY = "gave_way"
     KEPT_FREE = "kept_free"
     BEGIN_TIME = "begin_time"
@@ -75,12 +77,16 @@ SENTENCES: dict[ReasonCode, str] = {
         "waits for a low-carbon window at {start} that saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
     ),
     ReasonCode.CHEAP_WINDOW: "waits for cheaper electricity at {start}: that saves about {money} and {carbon}",
+    ReasonCode.TIME_LIMIT: "ended: it has run as long as it was given with --time: {limit}",
     ReasonCode.CAPACITY: "waits for {gpus} GPU(s) and {cpus} CPU(s); free capacity is expected at {start}",
     ReasonCode.BUDGET: (
         "waits for the budget of project {project}: {used} of {limit} are used this {period}, and {promised} are "
         "promised to its other work; planned for {start}"
     ),
     ReasonCode.MAKING_ROOM: "starts as soon as running work has made room: {gpus} GPU(s) and {cpus} CPU(s)",
+    ReasonCode.OTHER_WIDTH: (
+        "goes on with {gpus} instead of {held} GPU(s) at {start}; saves about {saving_g:.0f} g ({saving_percent:.0f} %)"
+    ),
     ReasonCode.GAVE_WAY: "suspended to make room for work that is due; it goes on at {start}",
     ReasonCode.KEPT_FREE: "{site} is {how} from {since} until {until}; the job is planned for {start}",
     ReasonCode.BEGIN_TIME: "may not begin before {start}",

@@ -115,6 +115,7 @@ class Queue:
         switch_cost_s: run time lost to one suspension and resume (checkpoint, restart).
         deadline_margin: share of the remaining run time kept free before a deadline.
         priority: greater goes first.
+        default_duration_s: run time of a job that declares none, has no limit and no earlier runs.
         fair_share_weight: how far a project that used less than its share goes before others, in [0, 1]; 0 not at all.
         delay_g_per_h: grams of CO2e that each hour by which a job ends later must save; 0 goes by carbon alone.
         money_g_per_unit: grams of CO2e that a unit of a tariff's currency is worth; 0 goes by carbon alone.
@@ -133,6 +134,7 @@ class Queue:
     switch_cost_s: float = 120.0
     deadline_margin: float = 0.1
     priority: int = 0
+    default_duration_s: float = 3600.0
     fair_share_weight: float = 0.0
     delay_g_per_h: float = 0.0
     money_g_per_unit: float = 0.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from lowtide.scheduler.ledger.baseline import OPEN_SENTENCE, SENTENCES, BaselineCode
@@ -82,7 +83,7 @@ def receipt(
         "scale": max((r["scale"] for r in rows), default=1.0),
         "baseline_code": baseline["data"].get("code") if baseline else None,
         "transfers": [_transfer(row) for row in transfers],
-        "notes": [*notes(rows, baseline, attempts), *_transfer_notes(transfers)],
+        "notes": [*notes(rows, baseline, attempts), *_way_notes(job, attempts), *_transfer_notes(transfers)],
         "attribution": sorted({r["attribution"] for r in rows if r["attribution"]}),
     }
 
@@ -104,6 +105,31 @@ def _transfer_notes(transfers: Sequence[Mapping[Any, Any]]) -> list[str]:
         return []
     told = "The data that was brought to its site is estimated by size and by the forecast at the start"
     return [f"{told}; it is in none of the other figures, and published estimates differ by an order of magnitude."]
+
+
+def _way_notes(job: Json, attempts: Sequence[Mapping[Any, Any]]) -> list[str]:
+    """Where it ran otherwise than it asked for: at another width, or under power limits."""
+    ran = [a for a in attempts if a["started_at"] is not None]
+    notes = [_limit_note(a) for a in ran if a["power_plan"]]
+    widths = [a["gpus"] for a in ran]
+    if any(gpus != job["gpus"] for gpus in widths):
+        notes.append(_width_note(job, widths))
+    return notes
+
+
+def _limit_note(attempt: Mapping[Any, Any]) -> str:
+    if attempt["power_refused"]:
+        why = attempt["power_refused"]
+        return (
+            f"Attempt {attempt['number']} ran at full power: no power limit could be set at {attempt['site']} ({why})."
+        )
+    least = min(share for _, share in attempt["power_plan"])
+    return f"Attempt {attempt['number']} was to run with its GPUs limited to {least:.0%} of their power at least."
+
+
+def _width_note(job: Json, ran: Sequence[int]) -> str:
+    told = f"It asked for {job['gpus']} GPU(s) and ran with {', then '.join(str(gpus) for gpus, _ in groupby(ran))}"
+    return f"{told}: running at once is compared by the energy that it used, at whatever width."
 
 
 def _per_kwh(grams: float | None, energy_kwh: float | None) -> float | None:
@@ -139,6 +165,7 @@ def _attempt(attempt: Mapping[Any, Any], rows: Sequence[Mapping[Any, Any]]) -> J
     return {
         "id": attempt["id"],
         "site": attempt["site"],
+        "gpus": attempt["gpus"],
         "start": stamp(attempt["started_at"]),
         "end": stamp(attempt["ended_at"]),
         "state": attempt["state"],

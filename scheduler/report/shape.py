@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lowtide.scheduler.model.reason import Reason, ReasonCode
+from lowtide.scheduler.model.run_time import Told
 
 Json = dict[str, Any]
 
@@ -37,8 +38,19 @@ def event_json(row: Mapping[Any, Any]) -> Json:
     }
 
 
-def job_json(row: Mapping[Any, Any], *, now: datetime, site: str | None, figures: Mapping[Any, Any] | None) -> Json:
-    """One job; ``figures`` are its receipt's totals where it has any."""
+def _holds(last: Mapping[Any, Any] | None) -> Json | None:
+    """What a live attempt holds, and from when on which share of its GPUs' power limit; None where none lives."""
+    if last is None or last["ended_at"] is not None:
+        return None
+    limits = [] if last["power_refused"] else last["power_plan"] or []
+    told = [{"since": stamp(datetime.fromisoformat(at)), "power_fraction": share} for at, share in limits]
+    return {"gpus": last["gpus"], "cpus": last["cpus"], "limits": told}
+
+
+def job_json(
+    row: Mapping[Any, Any], *, now: datetime, last: Mapping[Any, Any] | None, figures: Mapping[Any, Any] | None
+) -> Json:
+    """One job; ``last`` is its newest attempt and ``figures`` are its receipt's totals, where it has any."""
     spec = row["spec"]
     figures = figures or {}
     ended = row["finished_at"] is not None
@@ -62,9 +74,14 @@ def job_json(row: Mapping[Any, Any], *, now: datetime, site: str | None, figures
         "depends_on": spec.get("depends_on", []),
         "data": spec.get("data", []),
         "duration_s": spec["duration_s"],
+        "duration_from": spec.get("told") or Told.DECLARED.value,
+        "time_limit_s": spec.get("time_limit_s"),
         "gpus": spec["resources"]["gpus"],
         "cpus": spec["resources"]["cpus"],
-        "site": site,
+        "widths": {str(gpus): throughput for gpus, throughput in spec.get("widths", [])},
+        "power": {f"{limit:g}": throughput for limit, throughput, _ in spec.get("power", [])},
+        "site": last["site"] if last is not None else None,
+        "holds": _holds(last),
         "attempts": row["attempts"],
         "suspensions": row["suspensions"],
         "reason": reason_json(row["reason_code"], row["reason_facts"]),

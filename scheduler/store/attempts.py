@@ -30,6 +30,7 @@ def begin(
     actor: str,
     reason: Reason,
     plan_id: str | None = None,
+    power_plan: list[list[object]] | None = None,
 ) -> AttemptId:
     """Record the intent to start a job: job to ``starting``, a new attempt with its fence in a pool of the site.
 
@@ -63,6 +64,7 @@ def begin(
             fence=fence,
             gpus=resources.gpus,
             cpus=resources.cpus,
+            power_plan=power_plan,
             created_at=at,
             note="resume" if resumed else None,
         )
@@ -162,6 +164,16 @@ def running(
         )
 
 
+def cancel(connection: Connection, job_id: str, *, at: datetime, actor: str, reason: Reason) -> None:
+    """End a job for good; its live attempt is then asked to stop. Repeating it is no error (INV-05)."""
+    if jobs.state_of(connection, job_id) is JobState.CANCELLED:
+        return
+    jobs.move(connection, job_id, JobState.CANCELLED, at=at, actor=actor, reason=reason)
+    live = live_of(connection, job_id)
+    if live is not None:
+        ask_stop(connection, live["id"], intent="cancel", at=at, actor=actor, reason=reason)
+
+
 def ask_stop(
     connection: Connection,
     the_id: str,
@@ -233,6 +245,13 @@ def live(connection: Connection) -> list[RowMapping]:
         .order_by(attempt.c.id)
     )
     return list(connection.execute(query).mappings())
+
+
+def refusing_limits(connection: Connection, *, since: datetime) -> dict[str, str]:
+    """Sites where an attempt begun since then could not have its power limited, with why, the newest reason of each."""
+    query = select(attempt.c.site, attempt.c.power_refused).order_by(attempt.c.created_at)
+    query = query.where(attempt.c.power_refused.is_not(None), attempt.c.created_at > since)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def ended(connection: Connection, ids: Sequence[str]) -> dict[str, RowMapping]:

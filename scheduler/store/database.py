@@ -17,7 +17,7 @@ from sqlalchemy.pool import QueuePool
 from lowtide.scheduler.model.errors import Conflict, LowtideError, StoreFailure
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0008"
+HEAD = "0010"
 """The newest revision; read here so that a start without work to do need not import Alembic."""
 
 _PRAGMAS = (

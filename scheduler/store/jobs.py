@@ -114,6 +114,7 @@ def row_values(new: NewJob) -> dict[str, object]:
         "state_since": new.submitted_at,
         "spec": new.spec_json,
         "spec_digest": new.spec_digest,
+        "fingerprint": spec.fingerprint,
         "package": new.package,
         "idempotency_key": new.idempotency_key,
         "submitted_at": new.submitted_at,

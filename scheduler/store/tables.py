@@ -123,6 +123,7 @@ job = Table(
     Column("forced_why", Text),
     Column("spec", JSON, nullable=False),
     Column("spec_digest", String, nullable=False),
+    Column("fingerprint", String),
     Column("package", String),
     Column("idempotency_key", String, unique=True),
     Column("submitted_at", Moment, nullable=False),
@@ -158,6 +159,7 @@ job = Table(
     ),
     Index("job_submitted", "submitted_at"),
     Index("job_name", "name"),
+    Index("job_fingerprint", "fingerprint", "submitted_at"),
 )
 
 dependency = Table(
@@ -196,10 +198,18 @@ attempt = Table(
     Column("checkpoint_seq", Integer),
     Column("note", Text),
     Column("pool", String, nullable=False, server_default=""),
+    Column("power_plan", JSON),
+    Column("power_refused", Text),
     UniqueConstraint("job_id", "number"),
     CheckConstraint(f"state IN ({quoted(AttemptState)})", name="attempt_state_known"),
     CheckConstraint(f"{LIVE} OR ended_at IS NOT NULL", name="ended_has_end"),
     Index("inv02_one_live_attempt", "job_id", unique=True, sqlite_where=text(LIVE), postgresql_where=text(LIVE)),
+    Index(
+        "attempt_power_refused",
+        "site",
+        sqlite_where=text("power_refused IS NOT NULL"),
+        postgresql_where=text("power_refused IS NOT NULL"),
+    ),
     Index("attempt_live", "site", sqlite_where=text(LIVE), postgresql_where=text(LIVE)),
 )
 

@@ -28,11 +28,11 @@ def keep(connection: Connection, attempt_id: str, told: Transfer, *, emissions_g
 
 
 def of_jobs(connection: Connection, job_ids: Iterable[str]) -> dict[str, list[RowMapping]]:
-    """What the attempts of jobs had brought, in order, with their site and start; jobs without any are left out.
+    """What the attempts of jobs had brought, in order, with their site, width and start; jobs without any are left out.
 
     As many ids as one query takes.
     """
-    columns = (*transfer.c, attempt.c.job_id, attempt.c.site, attempt.c.started_at)
+    columns = (*transfer.c, attempt.c.job_id, attempt.c.site, attempt.c.gpus, attempt.c.started_at)
     query = select(*columns).join(attempt, attempt.c.id == transfer.c.attempt_id)
     query = query.where(attempt.c.job_id.in_(list(job_ids))).order_by(attempt.c.job_id, attempt.c.number)
     return jobs.grouped(connection.execute(query).mappings())

@@ -283,7 +283,7 @@ def test_a_review_does_not_touch_a_job_that_has_moved_on(database: Database) -> 
 
 
 def test_a_spec_survives_the_store(database: Database) -> None:
-    new = a_new_job(deadline_at=NOW, residency=frozenset({"GB"}), elastic=(1, 4))
+    new = a_new_job(deadline_at=NOW, residency=frozenset({"GB"}), widths=((1, 1.0), (4, 3.4)))
     put(database, new)
     with database.read() as connection:
         assert jobs.spec_of(connection, "mri-1") == new.spec

@@ -34,7 +34,7 @@ async def apply(daemon: Daemon, text: str = SET) -> dict[str, Any]:
 
 
 class SeenRunning:
-    """A cluster whose job ends only once the daemon has seen it run: one that nobody saw start has no span on record."""
+    """A cluster whose job ends only once the daemon has seen it run: a start that nobody saw is not on record."""
 
     def __init__(self) -> None:
         self.ends = False

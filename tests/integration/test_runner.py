@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from lowtide.connectors.jobside import record
+from tests.nvml_library import FOUND_MW, a_library, limit_mw, needs_gcc
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the runner binds processes with Linux's prctl")
 
@@ -486,3 +487,40 @@ def test_the_folder_alone_is_enough_on_a_bare_python(bench: Bench) -> None:
     ran = subprocess.run(bare, env=environ, cwd=bench.path, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert Ran(0, ran.stdout).ended.exit_code == 0
+
+
+# ---- power ----
+
+HARD = "[[0, 0.6]]"
+
+
+@needs_gcc
+def test_inv19_a_job_runs_under_its_limit_and_what_was_found_is_put_back(bench: Bench) -> None:
+    gpu = a_library(bench.path)
+    ran = bench.run("sh", "-c", f"sleep 0.5; cat {gpu['FAKE_NVML_LIMIT']}", LOWTIDE_POWER_PLAN=HARD, **gpu)
+    assert str(round(0.6 * FOUND_MW)) in ran.out
+    assert (limit_mw(gpu), ran.ended.power_refused) == (FOUND_MW, "")
+
+
+@needs_gcc
+def test_inv19_the_guard_puts_back_what_was_found_when_the_runner_is_killed(bench: Bench) -> None:
+    gpu = a_library(bench.path)
+    process = bench.start("sleep", "60", LOWTIDE_POWER_PLAN=HARD, **gpu)
+    until(lambda: limit_mw(gpu) == round(0.6 * FOUND_MW), "the limit to be set")
+    process.kill()
+    until(lambda: limit_mw(gpu) == FOUND_MW, "the guard to put it back")
+
+
+@needs_gcc
+def test_a_job_whose_power_cannot_be_limited_runs_at_full_power_and_says_why(bench: Bench) -> None:
+    gpu = a_library(bench.path)
+    ran = bench.run("sleep", "0.3", LOWTIDE_POWER_PLAN=HARD, FAKE_NVML_REFUSES="1", **gpu)
+    why = "nvmlDeviceSetPowerManagementLimit failed with NVML error 4"
+    assert (ran.code, ran.ended.power_refused, ran.report.power_refused) == (0, why, why)
+    assert limit_mw(gpu) == FOUND_MW
+
+
+def test_a_malformed_power_plan_is_refused_before_anything_runs(bench: Bench) -> None:
+    ran = bench.run("true", LOWTIDE_POWER_PLAN="[[1, 7]]")
+    assert ran.code == 2
+    assert "LOWTIDE_POWER_PLAN is" in ran.out

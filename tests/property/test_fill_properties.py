@@ -24,7 +24,7 @@ def fields(draw: st.DrawFn) -> Field:
     free = np.array(draw(st.lists(st.integers(0, count), min_size=slots, max_size=slots)))
     room = np.array([[mode.gpus <= n for n in free] for mode in modes])
     begin_s = np.concatenate(([0.0], np.cumsum(width_s)[:-1]))
-    return Field(modes, begin_s, width_s, price, room)
+    return Field.priced(modes, begin_s, width_s, price, room)
 
 
 def optimum(field: Field, work_s: float, must: np.ndarray) -> float | None:
@@ -32,7 +32,7 @@ def optimum(field: Field, work_s: float, must: np.ndarray) -> float | None:
     each = [(m, s) for m in range(len(field.modes)) for s in range(field.count) if field.room[m, s]]
     if not each:
         return 0.0 if work_s <= 0 and not must.any() else None
-    cost = [field.price[s] * field.modes[m].power_w for m, s in each]
+    cost = [field.cost[m, s] for m, s in each]
     speed = [-field.modes[m].speed for m, _ in each]
     of_slot = [[1.0 if s == slot else 0.0 for _, s in each] for slot in range(field.count)]
     full = [row for row, wanted in zip(of_slot, must, strict=True) if wanted]
@@ -51,7 +51,7 @@ def cost(field: Field, found: Fill) -> float:
     total = 0.0
     for begin_s, end_s, mode in pieces(field, found):
         inside = np.clip(np.minimum(end_s, field.begin_s + field.width_s) - np.maximum(begin_s, field.begin_s), 0, None)
-        total += field.modes[mode].power_w * float(inside @ field.price)
+        total += float(inside @ field.cost[mode])
     return total
 
 

@@ -57,8 +57,17 @@ def problems(draw: st.DrawFn, *, most: int = 6) -> Problem:
     return a_problem([draw(prices)], *jobs, gpus=draw(st.integers(2, 8)), errors=draw(st.sampled_from([0.0, 20.0])))
 
 
-def stretches(placed: Placement) -> int:
-    return 1 + sum(b[0] - a[1] > 1e-6 for a, b in pairwise(placed.spans))
+def stretches(request: Request, placed: Placement) -> list[float]:
+    """How long each width is held without a pause: as many attempts as it takes."""
+    found: list[float] = []
+    before: tuple[float, Mode] | None = None
+    for (begin_s, end_s), way in zip(placed.spans, ways(request, placed), strict=True):
+        if before is not None and begin_s - before[0] <= 1e-6 and before[1].gpus == way.gpus:
+            found[-1] += end_s - begin_s
+        else:
+            found.append(end_s - begin_s)
+        before = end_s, way
+    return found
 
 
 def placed_by(policy: Policy, problem: Problem) -> list[tuple[Request, Choice, Placement]]:
@@ -97,12 +106,24 @@ def test_inv_10_a_shift_does_all_the_work_in_its_window(policy: Policy, problem:
         assert all(a[0] < a[1] <= b[0] + 1e-6 for a, b in pairwise([*placed.spans, (math.inf, math.inf)]))
 
 
+@given(problem=problems())
+@FEW
+def test_inv_10_who_runs_slower_than_declared_would_be_in_time_if_that_never_changed(problem: Problem) -> None:
+    for request, _, placed in placed_by(Elastic(), problem):
+        left_s = request.work_s
+        for (begin_s, end_s), way in zip(placed.spans, ways(request, placed), strict=True):
+            assert way.speed >= 1 or begin_s + left_s / way.speed <= request.must_end_s + 1e-3
+            left_s -= way.speed * (end_s - begin_s)
+
+
 @each_policy
 @given(problem=problems())
 @FEW
-def test_inv_13_pauses_are_bounded_and_every_shift_gains(policy: Policy, problem: Problem) -> None:
+def test_inv_13_pauses_and_changes_of_width_are_bounded_and_every_shift_gains(policy: Policy, problem: Problem) -> None:
     for request, choice, placed in placed_by(policy, problem):
-        assert stretches(placed) <= request.suspensions_left + 1
+        found = stretches(request, placed)
+        assert len(found) <= request.suspensions_left + 1
+        assert len(found) == 1 or not placed.modes or min(found) >= request.min_run_s - 1e-6
         if placed is not choice.baseline:
             assert choice.baseline is not None
             assert placed.cost_g < choice.baseline.cost_g
@@ -138,7 +159,7 @@ def test_a_power_limit_delays_no_start_and_no_end_beyond_the_slowdown(
         assert choice.baseline is not None
         assert placed.start_s == choice.baseline.start_s
         assert placed.end_s <= placed.start_s + (1 + slowdown) * request.length_s + 1e-6
-        assert stretches(placed) == 1
+        assert len(stretches(request, placed)) == 1
         used = ways(request, placed)
         assert all((way.gpus, way.cpus) == (request.gpus, request.cpus) for way in used)
         assert all(way.power_fraction >= least for way in used)
@@ -176,6 +197,7 @@ def test_an_elastic_job_without_costs_and_bounds_emits_what_the_linear_program_d
         suspensions_left=1000,
         must_end_s=40 * SLOT_S,
         latest_start_s=40 * SLOT_S,
+        modes=tuple(mode for mode in request.modes if mode.speed >= 1),  # slower ones must be in time alone
     )
     (choice,) = Elastic().plan(a_problem([day], free))
     assert choice.chosen is not None

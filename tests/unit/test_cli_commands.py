@@ -275,7 +275,7 @@ def test_a_script_with_directives_is_understood(run: Run, api: LiveApi, tmp_path
     assert spec.name == "brain_mri"
     assert spec.queue == "greenest"
     assert spec.interruptible
-    assert spec.duration_s == 5_400
+    assert spec.time_limit_s == 5_400
     assert spec.resources.memory_bytes == 16_000 << 20
     assert (spec.resources.gpus, spec.resources.gpu_model, spec.resources.cpus) == (2, "a100", 8)
     assert "#SBATCH --array is ignored; this changes what would run." in result.stderr
@@ -334,7 +334,7 @@ def test_what_no_site_can_run_has_its_own_exit_code(run: Run, api: LiveApi) -> N
 
 
 def test_a_deadline_that_cannot_be_met_is_refused_with_exit_code_3(run: Run) -> None:
-    result = run("submit", "-t", "3h", "--deadline", "now+1h", "--", "true")
+    result = run("submit", "--duration", "3h", "--deadline", "now+1h", "--", "true")
     assert result.exit_code == 3
     assert "earliest finish is 2026-03-02 12:00:00 UTC" in result.stderr
 

@@ -138,12 +138,12 @@ def test_a_runtime_environment_is_read_from_its_file(tmp_path: Path) -> None:
         ("--gres=gpu", {"resources": {"gpus": 1}}),
         ("--gres gpu:3", {"resources": {"gpus": 3}}),
         ("--gpus-per-node=1 -c8 --mem=4G", {"resources": {"gpus": 1, "cpus": 8, "memory": "4G"}}),
-        ("-t 90", {"duration": "90m"}),
-        ("--time=1-12", {"duration": "1-12"}),
+        ("-t 90", {"time_limit": "90m"}),
+        ("--time=1-12", {"time_limit": "1-12"}),
         ("-b now+1hour --deadline=18:00", {"begin": "now+1hour", "deadline": "18:00"}),
         ("--no-requeue", {"retries": 0}),
         ("-N 1 --ntasks=1", {}),
-        ("-t 5 # five minutes", {"duration": "5m"}),
+        ("-t 5 # five minutes", {"time_limit": "5m"}),
     ],
 )
 def test_the_common_lines_of_slurm_are_understood(line: str, job: dict[str, Any]) -> None:
@@ -168,7 +168,7 @@ def test_a_line_of_slurm_without_counterpart_is_reported(line: str, weight: str)
 
 def test_directives_after_the_first_command_are_comments() -> None:
     script = read_script("#!/bin/bash\n\n# note\n#SBATCH -t 5\ncd /x\n#SBATCH -t 9\n#LOWTIDE -q late\n")
-    assert (script.job, script.tokens) == ({"duration": "5m"}, [])
+    assert (script.job, script.tokens) == ({"time_limit": "5m"}, [])
 
 
 def test_a_directive_with_open_quotes_is_refused() -> None:
@@ -208,3 +208,10 @@ def test_what_a_job_depends_on_and_reads_may_be_flags_and_go_before_the_file(tmp
     assert body(path)["depends_on"] == "afterok:a"
     found = body(path, dependency=["afterok:b,c", "afterany:d"], data=["2GB@paris"])
     assert (found["depends_on"], found["data"]) == (["afterok:b,c", "afterany:d"], ["2GB@paris"])
+
+
+def test_widths_come_from_a_file_or_a_flag_and_the_flag_wins(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("entrypoint: [x]\nresources: {gpus: 1}\nwidths: {1: 1.0, 2: 1.9}\n")
+    assert body(path)["widths"] == {1: 1.0, 2: 1.9}
+    assert body(path, widths="1=1.0,4=3.4")["widths"] == "1=1.0,4=3.4"

@@ -405,3 +405,46 @@ def test_a_candidate_tells_what_bringing_its_data_takes_and_a_job_on_what_it_dep
     assert "brings its data: 30m, 20" in text
     assert "depends on afterok:prep-1" in text
     assert "data 200GB@paris" in text
+
+
+def test_how_wide_and_how_hard_a_job_would_run_is_told_where_its_placements_differ_in_it() -> None:
+    plan = a_plan(None)
+    first, *others = plan["candidates"]
+    stretch = first["segments"][0]
+    stretches = [{**stretch, "gpus": 4, "power_fraction": 0.6}, {**stretch, "gpus": 4, "power_fraction": 0.6}, stretch]
+    text = plan_view.candidates_text(plan | {"candidates": [{**first, "segments": stretches}, *others]})
+    assert "4 GPUs at 60% power, then" in " ".join(text.split())
+    assert "GPU" not in plan_view.candidates_text(plan)
+
+
+@pytest.mark.parametrize(
+    ("told", "limit_s", "shown"),
+    [
+        ("history", None, "run time about 3h, as earlier runs had"),
+        ("queue", 14_400.0, "run time about 3h, as its queue expects; ended after 4h"),
+        ("declared", 14_400.0, "run time ended after 4h"),
+    ],
+)
+def test_explain_tells_where_a_run_time_comes_from(told: str, limit_s: float | None, shown: str) -> None:
+    job = a_job() | {"duration_from": told, "time_limit_s": limit_s}
+    assert shown in " ".join(plan_view.explain_text(a_plan(job)).split())
+    assert "run time" not in plan_view.explain_text(a_plan(a_job() | {"duration_from": "declared"}))
+
+
+def test_explain_tells_how_a_job_runs_where_it_does_not_run_as_it_asked_for() -> None:
+    limits = [
+        {"since": iso(NOW), "power_fraction": 0.6},
+        {"since": iso(NOW + timedelta(hours=1)), "power_fraction": 1.0},
+    ]
+    job = a_job() | {
+        "widths": {"2": 1.0, "4": 1.9},
+        "power": {"0.6": 0.9},
+        "holds": {"gpus": 4, "cpus": 8, "limits": limits},
+    }
+    text = " ".join(plan_view.explain_text(a_plan(job)).split())
+    assert "runs with 4 GPUs, 60% power from " in text
+    assert ", 100% power from " in text
+    assert "widths 2, 4 GPUs" in text
+    assert "power limits 60%" in text
+    as_asked = a_job() | {"holds": {"gpus": job["gpus"], "cpus": 4, "limits": []}}
+    assert "runs with" not in plan_view.explain_text(a_plan(as_asked))

@@ -14,13 +14,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 PLANS = """
 from datetime import timedelta
-from lowtide.policies import stretches, windows
+from lowtide.policies import scarcity, stretches, windows
 from lowtide.policies.warm import warm
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.model.mode import Mode
 from tests.builders import NOON, a_dip, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
 
 FUNCTIONS = (stretches.cheapest_stretches, stretches.soonest_stretches, stretches.stretches_of)
+FUNCTIONS += (scarcity._answer,)
 FUNCTIONS += (windows.earliest_window, windows.window_costs, windows.cheapest_window)
 MODES = (Mode(1, 4, 1.0, 300.0), Mode(2, 8, 1.7, 560.0))
 warm()
@@ -31,7 +32,8 @@ for policy in ("asap", "balanced", "elastic", "lowest_slots", "lowest_window", "
     jobs = [
         a_job_view(
             f"j{n}", hours=2, patience_h=n, suspendable=n % 2 == 0, allowed_sites=("north", "south"),
-            not_before=NOON + timedelta(minutes=20) if n > 4 else None, modes=MODES if policy == "elastic" else (),
+            not_before=NOON + timedelta(minutes=20) if n > 4 else None,
+            modes=MODES if policy in {"elastic", "balanced"} else (),
         )
         for n in range(8)
     ]

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from lowtide.policies.problem import Choice, Placement, Policy, Problem
-from lowtide.scheduler.decide.decide import FindPolicy, decide
+from lowtide.scheduler.decide.asking import FindPolicy
+from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.registry import check_policy, policy_for
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.plan import Action, Snapshot

@@ -10,8 +10,8 @@ from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import decision_to_dict
 from lowtide.scheduler.model.job import Urgency
 from lowtide.scheduler.model.mode import Mode
-from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, JobView, Snapshot
-from lowtide.scheduler.model.reason import ReasonCode
+from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, JobView, Segment, Snapshot
+from lowtide.scheduler.model.reason import Reason, ReasonCode
 from tests.builders import NOON, a_dip, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot, some_modes
 
 LINEAR = some_modes((1.0, 300.0), (2.0, 600.0), (3.0, 900.0), (4.0, 1200.0))
@@ -132,3 +132,69 @@ def test_a_start_within_the_current_slot_is_when_the_job_is_looked_at_again() ->
     (decision,) = decide(queued(a_job_view(hours=2)), find_policy=lambda *_: Late()).decisions
     assert decision.action is Action.WAIT
     assert decision.next_review_at == NOON + timedelta(seconds=300)
+
+
+NARROW_TOO = (Mode(1, 1, 0.5, 150.0), Mode(4, 4, 1.0, 1200.0))
+
+
+def a_wide_one(**changes: object) -> JobView:
+    """Running with four GPUs, though half as fast with one would take a quarter of the energy."""
+    usual = {"gpus": 4, "cpus": 4, "hours": 4.0, "power_w": 1200.0, "running_h": 1.0, "suspendable": True}
+    return a_job_view(modes=NARROW_TOO, **(usual | changes))  # type: ignore[arg-type]  # any field of JobView
+
+
+def flat(view: JobView, **changes: object) -> Snapshot:
+    sites = (a_site_view(a_site(gpus=8), used_gpus=4, used_cpus=4),)
+    return replace(queued(view, **changes), forecasts={"GB": a_forecast([100.0] * 192)}, sites=sites)  # type: ignore[arg-type]
+
+
+def test_a_running_job_is_suspended_to_go_on_at_another_width_and_says_so() -> None:
+    (decision,) = decide(flat(a_wide_one())).decisions
+    assert (decision.action, decision.reason.code) == (Action.SUSPEND, ReasonCode.OTHER_WIDTH)
+    assert decision.reason.sentence.startswith("goes on with 1 instead of 4 GPU(s) at ")
+
+
+def test_inv10_a_wide_job_is_not_stopped_where_it_could_not_be_done_as_declared_in_time() -> None:
+    late = a_wide_one(finish_in_h=10.0)
+    assert decide(flat(replace(late, at_stake_s=0.0))).decisions[0].action is Action.SUSPEND
+    (decision,) = decide(flat(replace(late, at_stake_s=0.0, declared_s=9.9 * 3600))).decisions
+    assert (decision.action, decision.reason.code) == (Action.KEEP, ReasonCode.PROCESS_STARTED)
+
+
+def test_a_kept_plan_of_two_widths_is_followed_from_one_to_the_other() -> None:
+    view = replace(a_wide_one(), remaining_s=2 * 3600.0)
+    site = "home"
+    stretches = (
+        Segment(site, "", NOON - timedelta(hours=1), NOON, 4),
+        Segment(site, "", NOON, NOON + timedelta(hours=4), 1),
+    )
+    decided = JobDecision(
+        view.job_id, Action.KEEP, Reason(ReasonCode.MODES_CHOSEN), NOON, (Candidate(stretches, 1.0, chosen=True),)
+    )
+    (decision,) = decide(flat(replace(view, decided=decided), asked=frozenset())).decisions
+    assert (decision.action, decision.reason.code) == (Action.SUSPEND, ReasonCode.OTHER_WIDTH)
+
+
+def test_a_policy_may_have_a_running_job_change_its_width_at_once() -> None:
+    class Narrowing(Answering):
+        is_joint = True
+
+    answer = Narrowing(((12.0, 20.5),), (0,))
+    (decision,) = decide(flat(a_wide_one()), find_policy=lambda *_: answer).decisions
+    assert (decision.action, decision.reason.code) == (Action.SUSPEND, ReasonCode.OTHER_WIDTH)
+
+
+@pytest.mark.parametrize("urgency", [Urgency.NORMAL, Urgency.CLINICAL])
+def test_no_policy_is_shown_other_ways_to_run_clinical_work(urgency: Urgency) -> None:
+    seen: list[tuple[Mode, ...]] = []
+
+    class Looking:
+        is_joint = True
+
+        def plan(self, problem: Problem) -> tuple[Choice, ...]:
+            seen.extend(request.modes for request in problem.requests)
+            placed = Placement(0, ((0.0, problem.requests[0].work_s),), 4800.0)
+            return (Choice(placed, placed),)
+
+    decide(queued(an_elastic(urgency=urgency)), find_policy=lambda *_: Looking())
+    assert set(seen) == {() if urgency is Urgency.CLINICAL else LINEAR}

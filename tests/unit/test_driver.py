@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,56 @@ def test_inv06_a_job_that_left_when_it_was_asked_to_is_resumed_until_it_is_done(
     bench.begin()
     bench.step(3)
     assert bench.job()["state"] == "succeeded"
+    bench.close()
+
+
+def test_what_an_attempt_has_done_counts_by_the_throughput_of_its_width(tmp_path: Path) -> None:
+    values = {"kind": "ended", "start_wall_s": NOW_S, "end_wall_s": NOW_S + 600, "exit_code": 0, "signal": None}
+    values |= {"asked_to_stop": True, "suspended": True, "checkpoint_seq": 1, "results": {}}
+    log = f"::lowtide::f:: {json.dumps(values)}\n"
+    bench = Bench(tmp_path / "other", script=lambda: Script(ends_in_s=None, output=log))
+    bench.put(interruptible=True, widths=((1, 2.0), (2, 3.0)))
+    bench.begin(gpus=2)
+    bench.step(2)
+    bench.pass_s(600)
+    bench.stop("suspend")
+    bench.step(2)
+    assert bench.job()["done_s"] == 900.0
+    bench.close()
+
+
+def a_plan(bench: Bench) -> list[list[object]]:
+    """60 % of the power for five minutes from now on."""
+    now = bench.clock.now()
+    return [[now.isoformat(), 0.6], [(now + timedelta(minutes=5)).isoformat(), 1.0]]
+
+
+@pytest.mark.parametrize(("refused", "done_s"), [("", 300 * 0.9 + 300), ("no permission", 600.0)])
+def test_work_under_a_power_limit_counts_less_unless_it_could_not_be_set(
+    tmp_path: Path, refused: str, done_s: float
+) -> None:
+    values = {"kind": "ended", "start_wall_s": NOW_S, "end_wall_s": NOW_S + 600, "exit_code": 0, "signal": None}
+    values |= {"asked_to_stop": True, "suspended": True, "checkpoint_seq": 1, "results": {}, "power_refused": refused}
+    log = f"::lowtide::f:: {json.dumps(values)}\n"
+    bench = Bench(tmp_path / "other", script=lambda: Script(ends_in_s=None, output=log))
+    bench.put(interruptible=True, power=((0.6, 0.9, 0.8),))
+    bench.begin(power_plan=a_plan(bench))
+    bench.step(2)
+    bench.pass_s(600)
+    bench.stop("suspend")
+    bench.step(2)
+    assert bench.job()["done_s"] == done_s
+    assert (bench.attempt()["power_refused"] or "") == refused
+    bench.close()
+
+
+def test_a_refusal_of_power_limits_is_heard_while_the_job_runs(tmp_path: Path) -> None:
+    line = json.dumps({"kind": "power", "wall_s": NOW_S, "refused": "no permission"})
+    bench = Bench(tmp_path / "other", script=lambda: Script(ends_in_s=None, output=f"::lowtide::f:: {line}\n"))
+    bench.put()
+    bench.begin(power_plan=a_plan(bench))
+    bench.step(3)
+    assert bench.attempt()["power_refused"] == "no permission"
     bench.close()
 
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from lowtide.policies.elastic import Elastic, spread
+from lowtide.policies.elastic import Elastic
 from lowtide.policies.guard import doubt_between_g, doubt_g
 from lowtide.policies.holding import ways, worked_s
 from lowtide.policies.lowest_slots import LowestSlots
 from lowtide.policies.offer import Offer
 from lowtide.policies.problem import Choice, Placement, Problem, Request
+from lowtide.policies.spread import spread
 from lowtide.scheduler.model.difference import Difference
 from lowtide.scheduler.model.mode import Mode
 from tests.builders import HOUR_S, some_modes
@@ -191,3 +192,74 @@ def test_what_two_placements_draw_alike_is_in_no_doubt(together: Difference | No
         problem.prices, request, Placement(0, ((3600.0, 7200.0),), 0.0, (2,)), Placement(0, ((0.0, 0.0),), 0.0)
     )
     assert doubt_between_g(problem.prices, request, ours, theirs) == pytest.approx(beyond, rel=1e-6)
+
+
+NARROW = Mode(1, 1, 0.5, 150.0)
+WIDE = Mode(4, 4, 2.0, 700.0)
+
+
+def stretches_of_one_width(request: Request, placed: Placement) -> list[tuple[int, float, float]]:
+    found: list[tuple[int, float, float]] = []
+    for width, (begin_s, end_s) in zip(widths(request, placed), placed.spans, strict=True):
+        if found and found[-1][0] == width and abs(found[-1][2] - begin_s) < 1e-6:
+            found[-1] = (width, found[-1][1], end_s)
+        else:
+            found.append((width, begin_s, end_s))
+    return found
+
+
+def test_a_job_of_few_suspensions_still_runs_at_several_widths_each_held_for_a_while() -> None:
+    hourly = [200.0] * 6 + [140.0, 60.0, 100.0, 60.0] + [200.0] * 4
+    free = a_request(hours=8.3, window_h=14.0, modes=TIRING)
+    bound = replace(free, suspensions_left=3, min_run_s=1800.0, switch_s=120.0)
+    placed = chosen(a_problem([hourly], bound, slot_s=HOUR_S))
+    found = stretches_of_one_width(bound, placed)
+    assert len(found) > 1
+    assert all(end_s - begin_s >= 1800.0 - 1e-6 for _, begin_s, end_s in found)
+    assert placed.cost_g <= 1.05 * chosen(a_problem([hourly], free, slot_s=HOUR_S)).cost_g
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_another_width_takes_a_suspension_as_a_pause_does(left: int) -> None:
+    prices = ([300.0] * 8 + [100.0] * 4) * 5
+    request = a_request(hours=8.0, window_h=15.0, modes=TIRING, suspensions_left=left)
+    assert len(stretches_of_one_width(request, chosen(a_problem([prices], request)))) <= left + 1
+
+
+def test_no_width_is_held_for_less_than_the_least_run() -> None:
+    prices = ([300.0] * 5 + [100.0]) * 10
+    request = a_request(hours=8.0, window_h=15.0, modes=TIRING, min_run_s=3600.0)
+    found = stretches_of_one_width(request, chosen(a_problem([prices], request)))
+    assert len(found) == 1 or all(end_s - begin_s >= 3600.0 - 1e-6 for _, begin_s, end_s in found)
+
+
+def test_inv10_who_runs_slower_than_declared_would_be_in_time_even_if_it_could_never_be_widened() -> None:
+    modes = NARROW, Mode(2, 2, 1.0, 320.0), WIDE
+    request = a_request(gpus=2, cpus=2, power_w=320.0, hours=4.0, window_h=9.0, modes=modes)
+    placed = chosen(a_problem([[310.0] * 8 + [300.0] * 24 + [10.0] * 4], request))
+    left_s = request.work_s
+    for (begin_s, end_s), way in zip(placed.spans, ways(request, placed), strict=True):
+        assert way.speed >= 1 or begin_s + left_s / way.speed <= request.must_end_s + 1e-6
+        left_s -= (end_s - begin_s) * way.speed
+
+
+def a_running_one(prices: list[float], *, modes: tuple[Mode, ...], **changes: object) -> tuple[Request, Problem]:
+    request = a_request(hours=4.0, window_h=20.0, modes=modes, running_at=0, **changes)  # type: ignore[arg-type]
+    problem = a_problem([prices], request)
+    problem.timeline.sell(0, ((0.0, request.work_s),), *request.need)
+    return request, problem
+
+
+def test_a_running_job_stops_to_go_on_narrower_where_its_width_is_a_waste() -> None:
+    request, problem = a_running_one(
+        [300.0] * 80, modes=(NARROW, Mode(4, 4, 1.0, 700.0)), gpus=4, cpus=4, power_w=700.0, suspensions_left=1
+    )
+    placed = chosen(problem)
+    assert placed.start_s > 0
+    assert widths(request, placed) == [1]
+
+
+def test_a_running_job_goes_on_at_its_width_where_another_gains_too_little() -> None:
+    _, problem = a_running_one([300.0] * 80, modes=TIRING, suspensions_left=1)
+    found = choice(problem)
+    assert found.chosen is found.baseline

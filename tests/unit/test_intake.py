@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,13 +27,14 @@ class Frozen(Intake):
     def __init__(self, snapshot: Snapshot, data_dir: Path) -> None:
         settings = Settings(data_dir=data_dir)
         home = SiteSettings(name="home", zone="GB", gpus=8, cpus=64)
-        others = ("writer", "loop", "driver", "grid", "background", "policy_sets", "shadow")
+        others = ("writer", "driver", "grid", "background", "policy_sets", "shadow")
         unused: dict[str, Any] = dict.fromkeys(others)
         parts = Parts(
             settings=settings,
             observer=Observer(settings),
             sites={"home": SiteRuntime(home, home.site(), None)},  # type: ignore[arg-type]  # nothing is started
             clock=Clock(wall=NOON.timestamp),
+            loop=SimpleNamespace(latest_snapshot=None, latest_plan=None),  # type: ignore[arg-type]  # no plan yet
             **unused,
         )
         super().__init__(parts)

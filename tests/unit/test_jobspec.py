@@ -6,9 +6,11 @@ import pytest
 from lowtide.scheduler.api.jobspec import MAX_ARGV_BYTES, JobFile, read_job, read_job_json
 from lowtide.scheduler.model.errors import BadInput, Infeasible
 from lowtide.scheduler.model.job import JobSpec, Resources, Urgency, spec_from_json, spec_to_json
+from lowtide.scheduler.model.run_time import Told
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 COMMAND = {"entrypoint": ["python", "train.py"]}
+GPU = {"resources": {"gpus": 1}}
 EVERYTHING: dict[str, Any] = {
     "name": "brain-mri",
     "project": "radiology",
@@ -25,8 +27,8 @@ EVERYTHING: dict[str, Any] = {
     "own_checkpoints": True,
     "checkpoint_interval": "10m",
     "grace": 45,
-    "elastic": {"min": 1, "max": 4},
-    "throttleable": True,
+    "widths": {1: 1.0, 2: 1.9, "4": 3},
+    "power": {0.8: 0.97, "50%": "0.8"},
     "residency": ["de", "FR"],
     "urgency": "normal",
     "retries": 1,
@@ -60,8 +62,8 @@ def test_every_key_of_a_job_file_reaches_the_spec() -> None:
         own_checkpoints=True,
         checkpoint_interval_s=600,
         grace_s=45,
-        elastic=(1, 4),
-        throttleable=True,
+        widths=((1, 1.0), (2, 1.9), (4, 3.0)),
+        power=((0.5, 0.8, 0.5 / 0.8), (0.8, 0.97, 0.8 / 0.97)),
         residency=frozenset({"DE", "FR"}),
         urgency=Urgency.NORMAL,
         retries=1,
@@ -71,12 +73,49 @@ def test_every_key_of_a_job_file_reaches_the_spec() -> None:
 
 
 def test_what_a_job_file_leaves_out_has_the_defaults_of_the_spec() -> None:
-    assert read_job(COMMAND).spec(NOW) == JobSpec(name="job", argv=("python", "train.py"))
+    assert read_job(COMMAND).spec(NOW) == JobSpec(name="job", argv=("python", "train.py"), told=Told.QUEUE)
 
 
 def test_a_spec_from_a_full_job_file_survives_the_store() -> None:
     spec = read_job(EVERYTHING).spec(NOW)
     assert spec_from_json(spec_to_json(spec)) == spec
+
+
+def test_a_spec_that_was_stored_with_fields_of_old_is_read_without_them() -> None:
+    spec = read_job(COMMAND).spec(NOW)
+    assert spec_from_json({**spec_to_json(spec), "elastic": [1, 4], "throttleable": True}) == spec
+
+
+def test_widths_are_taken_as_a_mapping_and_as_text_and_only_their_ratios_count() -> None:
+    gpus = {"resources": {"gpus": 2, "cpus": 3}}
+    spec = read_job(COMMAND | gpus | {"widths": "4=30, 1=10,2=20"}).spec(NOW)
+    assert spec.widths == read_job(COMMAND | gpus | {"widths": {"1": 10, "2": 20, "4": 30}}).widths
+    assert [spec.speed_at(n) for n in (1, 2, 4)] == [0.5, 1.0, 1.5]
+    assert [spec.resources_at(n).cpus for n in (1, 2, 4)] == [2, 3, 6]
+
+
+@pytest.mark.parametrize(
+    ("model", "slowdown", "limits"),
+    [("Tesla V100", "12%", [0.6, 0.7, 0.8, 0.9]), ("A40", 0.05, [0.67, 0.75, 0.83]), (None, "1%", []), ("A40", 0, [])],
+)
+def test_who_bounds_the_slowdown_gets_the_measured_limits_of_its_gpus_that_keep_it(
+    model: str | None, slowdown: object, limits: list[float]
+) -> None:
+    held = {"gpus": 1} | ({"gpu_model": model} if model else {})
+    spec = read_job(COMMAND | {"resources": held, "power": {"max_slowdown": slowdown}}).spec(NOW)
+    assert [limit for limit, *_ in spec.power] == limits
+
+
+def test_a_declared_limit_is_taken_to_be_drawn_in_full() -> None:
+    spec = read_job(COMMAND | GPU | {"power": {0.6: 0.9}}).spec(NOW)
+    assert spec.throughput_at(0.6) == 0.9
+    assert spec.draw_at(0.6) == pytest.approx(0.6)
+    assert (spec.throughput_at(1.0), spec.draw_at(1.0)) == (1.0, 1.0)
+
+
+def test_a_job_without_widths_runs_at_full_speed_and_holds_what_it_asks_for() -> None:
+    spec = read_job(COMMAND).spec(NOW)
+    assert (spec.speed_at(0), spec.resources_at(0)) == (1.0, spec.resources)
 
 
 def test_a_script_is_handed_to_bash_as_one_argument() -> None:
@@ -152,8 +191,25 @@ def test_an_unknown_key_inside_resources_is_refused_with_the_nearest_one() -> No
         ({"deadline": 960}, "deadline"),
         ({"deadline_action": "cancel"}, "deadline_action"),
         ({"interruptible": "yes"}, "interruptible"),
-        ({"elastic": {"min": 4, "max": 1}}, "elastic"),
-        ({"elastic": {"min": 2, "max": 4}}, "job"),
+        ({"power": {"max_slowdown": "10%"}}, "job"),
+        ({"power": {"max_slowdown": 1}, "widths": dict.fromkeys(range(1, 12), 1.0), **GPU}, "job"),
+        ({"power": {"max_slowdown": 1.5}, **GPU}, "power"),
+        ({"power": {"max_slowdown": "10 percent"}, **GPU}, "power"),
+        ({"power": {"max_slowdown": "10%", 0.8: 0.9}, **GPU}, "power"),
+        ({"power": {0.05: 0.5}, **GPU}, "power"),
+        ({"power": {0.8: 1.2}, **GPU}, "power"),
+        ({"power": {0.8: True}, **GPU}, "power"),
+        ({"power": {0.8: 0.9, "80%": 0.9}, **GPU}, "power"),
+        ({"power": {}, **GPU}, "power"),
+        ({"power": 0.8, **GPU}, "power"),
+        ({"widths": {0: 1.0}}, "widths"),
+        ({"widths": {1: 0.0}}, "widths"),
+        ({"widths": {1: True}}, "widths"),
+        ({"widths": {1: "inf"}}, "widths"),
+        ({"widths": [1, 2]}, "widths"),
+        ({"widths": {1: 1.0, "1": 2.0}}, "widths"),
+        ({"widths": {2: 1.0, 4: 1.9}, "resources": {"gpus": 1}}, "job"),
+        ({"widths": {1: 1.0, 2: 1.9}}, "job"),
         ({"residency": ["Germany"]}, "residency.0"),
         ({"urgency": "high"}, "urgency"),
         ({"retries": -1}, "retries"),

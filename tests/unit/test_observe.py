@@ -9,9 +9,11 @@ import pytest
 
 from lowtide.scheduler.control.observe import Observer
 from lowtide.scheduler.model.data import Data
+from lowtide.scheduler.model.job import Resources
+from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.model.plan import JobView
 from lowtide.scheduler.settings import Settings, SiteSettings
-from lowtide.scheduler.store import transfers
+from lowtide.scheduler.store import attempts, transfers
 from tests.driving import Bench
 
 
@@ -22,10 +24,12 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made.close()
 
 
-def seen(bench: Bench, *, checkpoint_dir: str = "", **spec: Any) -> JobView:
+def seen(
+    bench: Bench, *, checkpoint_dir: str = "", gpus: int = 1, plan: list[list[object]] | None = None, **spec: Any
+) -> JobView:
     """A running job as the planner sees it."""
     bench.put(**spec)
-    bench.begin()
+    bench.begin(gpus=gpus, power_plan=plan)
     bench.step(2)
     bench.pass_s(600)
     site = bench.settings.sites[0].model_copy(update={"checkpoint_dir": checkpoint_dir})
@@ -60,6 +64,67 @@ def test_inv10_all_that_an_attempt_has_run_and_its_grace_are_at_stake_until_it_e
     assert view.running_since == bench.clock.now() - timedelta(seconds=600)
     assert view.at_stake_s == 600 + 45
     assert view.remaining_s == 7200 - 600
+
+
+def test_a_waiting_job_can_run_in_a_mode_per_width_each_with_its_share_of_cpus_and_watts(bench: Bench) -> None:
+    bench.put(widths=((1, 2.0), (2, 3.0)), power_w=400.0)
+    observer = Observer(bench.settings)
+    with bench.database.read() as connection:
+        shot, _ = observer.snapshot(connection, now=bench.clock.now(), sites=[bench.site], forecasts={})
+    (view,) = shot.jobs
+    assert view.modes == (Mode(1, 1, 1.0, 400.0), Mode(2, 2, 1.5, 800.0))
+    spec = observer.spec("mri")
+    assert observer.imagined(spec, bench.clock.now(), shot.sites, view.urgency).modes == view.modes
+
+
+def test_a_running_job_is_seen_at_the_width_of_its_attempt(bench: Bench) -> None:
+    view = seen(bench, gpus=2, widths=((1, 2.0), (2, 3.0)), power_w=400.0, grace_s=45.0, duration_s=7200.0)
+    assert view.resources == Resources(gpus=2, cpus=2)
+    assert (view.power_w, view.as_declared_s, view.remaining_s) == (800.0, 7200 - 900, (7200 - 900) / 1.5)
+    assert view.at_stake_s == 900 + 45
+    assert view.modes == (Mode(1, 1, 1 / 1.5, 400.0), Mode(2, 2, 1.0, 800.0))
+
+
+HARD = ((0.6, 0.9, 0.8),)
+"""Nine tenths as fast at 60 % of the power limit, for eight tenths of the energy."""
+
+
+def test_a_job_that_may_be_limited_has_a_mode_per_limit_at_each_width(bench: Bench) -> None:
+    bench.put(widths=((1, 2.0), (2, 3.0)), power=HARD, power_w=400.0)
+    assert waiting(bench).modes == (
+        Mode(1, 1, 1.0, 400.0),
+        Mode(1, 1, 0.9, 400.0 * 0.9 * 0.8, 0.6),
+        Mode(2, 2, 1.5, 800.0),
+        Mode(2, 2, 1.5 * 0.9, 800.0 * 0.9 * 0.8, 0.6),
+    )
+
+
+def waiting(bench: Bench) -> JobView:
+    with bench.database.read() as connection:
+        shot, _ = Observer(bench.settings).snapshot(connection, now=bench.clock.now(), sites=[bench.site], forecasts={})
+    return next(view for view in shot.jobs if view.site is None)
+
+
+def test_a_running_job_is_seen_as_it_goes_on_under_its_limits(bench: Bench) -> None:
+    begun = bench.clock.now()
+    plan = [[begun.isoformat(), 0.6], [(begun + timedelta(seconds=1600)).isoformat(), 1.0]]
+    view = seen(bench, plan=plan, power=HARD, power_w=400.0, duration_s=3600.0)
+    left_s = 3600 - 600 * 0.9
+    rest_s = left_s - 1000 * 0.9
+    assert view.as_declared_s == pytest.approx(left_s)
+    assert view.remaining_s == pytest.approx(1000 + rest_s)
+    assert view.power_w == pytest.approx(400 * (1000 * 0.9 * 0.8 + rest_s) / (1000 + rest_s))
+
+
+def test_where_no_limit_could_be_set_none_is_planned_for_a_day(bench: Bench) -> None:
+    plan = [[bench.clock.now().isoformat(), 0.6]]
+    bench.put(power=HARD)
+    attempt = bench.begin(power_plan=plan)
+    bench.write(lambda c: attempts.set_values(c, attempt, power_refused="no permission"))
+    bench.put("other", power=HARD)
+    assert waiting(bench).modes == ()
+    bench.pass_s(86_401)
+    assert len(waiting(bench).modes) == 2
 
 
 def test_the_time_that_data_takes_is_no_work_done_and_it_is_brought_to_a_site_once(bench: Bench) -> None:

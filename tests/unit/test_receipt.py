@@ -38,7 +38,8 @@ def a_baseline(grams: float | None = 300.0, code: str = "settled", **changes: An
 
 
 def an_attempt(**changes: Any) -> Json:
-    attempt = {"id": "mri-1-a1", "number": 1, "site": "lab", "state": "succeeded", "gpus": 0}
+    attempt = {"id": "mri-1-a1", "number": 1, "site": "lab", "state": "succeeded", "gpus": 2}
+    attempt |= {"power_plan": None, "power_refused": None}
     return attempt | {"started_at": NOON, "ended_at": NOON + HALF_HOUR} | changes
 
 
@@ -151,6 +152,17 @@ def test_costs_are_added_up_within_one_currency_and_only_if_all_are_known() -> N
     assert a_receipt([a_row(**euros), a_row(**pounds)])["cost"] is None
     assert a_receipt([a_row(**euros), a_row(cost=None, currency=None)])["cost"] is None
     assert a_receipt([])["cost"] is None
+
+
+def test_a_job_that_ran_wider_than_it_asked_for_says_what_it_is_compared_with() -> None:
+    asked = a_job()["gpus"]
+    tries = [an_attempt(gpus=gpus) for gpus in (4, 4, 2)]
+    told = receipts.receipt(a_job(), [a_row()], a_baseline(), tries)
+    assert [one["gpus"] for one in told["attempts"]] == [4, 4, 2]
+    (note,) = [note for note in told["notes"] if note.startswith("It asked for")]
+    assert note.startswith(f"It asked for {asked} GPU(s) and ran with 4, then 2: ")
+    as_asked = receipts.receipt(a_job(), [a_row()], a_baseline(), [an_attempt(gpus=asked)])
+    assert not any(note.startswith("It asked for") for note in as_asked["notes"])
 
 
 def test_a_report_adds_up_what_was_paid_currency_by_currency_and_says_how_many_it_covers() -> None:

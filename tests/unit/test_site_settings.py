@@ -23,7 +23,16 @@ def a_site(**more: object) -> SiteSettings:
 
 
 def an_order(pool: str, *, site: SiteSettings) -> Submission:
-    row: Any = {"id": "mri-a1", "job_id": "mri", "number": 1, "fence": "f", "pool": pool}
+    row: Any = {
+        "id": "mri-a1",
+        "job_id": "mri",
+        "number": 1,
+        "fence": "f",
+        "pool": pool,
+        "gpus": 1,
+        "cpus": 1,
+        "power_plan": None,
+    }
     settings = Settings(data_dir=Path("/tmp"), sites=(site,))
     spec = JobSpec("mri", ("true",))
     return submission(spec, row, site=site, settings=settings, rate=1.0, working_dir_uri=None, jobside_uri="u")

@@ -4,9 +4,11 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lowtide.policies.problem import SlotGrid
-from lowtide.policies.timeline import Common, Timeline, milliwatts
+from lowtide.policies.timeline import Common, Need, Timeline, milliwatts
 from tests.builders import NOON
 
 
@@ -111,3 +113,28 @@ def test_a_copy_has_its_own_power() -> None:
     timeline = with_power(1000.0)
     timeline.copy().sell(0, ((0.0, 900.0),), 0, 0, 1000.0)
     assert timeline.fits(0, ((0.0, 900.0),), 0, 0, 1000.0)
+
+
+@given(
+    edges=st.lists(st.integers(0, 40), min_size=2, max_size=8, unique=True).map(sorted),
+    needs=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5), st.just(0.0)), min_size=4, max_size=4),
+    alike=st.booleans(),
+    taken=st.integers(0, 9),
+)
+def test_what_is_sold_where_it_is_free_is_what_each_stretch_needs(
+    edges: list[int],
+    needs: list[Need],
+    alike: bool,  # noqa: FBT001 - drawn
+    taken: int,
+) -> None:
+    spans = tuple((edges[i] * 300.0, edges[i + 1] * 300.0) for i in range(0, len(edges) - 1, 2))
+    wanted = tuple(needs[:1] * len(spans) if alike else needs[: len(spans)])
+    ours, theirs = a_timeline(), a_timeline()
+    for timeline in (ours, theirs):
+        timeline.sell(0, ((taken * 900.0, (taken + 1) * 900.0),), 2, 1)
+    free = theirs.fits_each(0, spans, wanted)
+    if free:
+        theirs.sell_each(0, spans, wanted)
+    assert ours.sell_where_free(0, spans, wanted) is free
+    assert (ours.free_gpus == theirs.free_gpus).all()
+    assert (ours.free_cpus == theirs.free_cpus).all()
