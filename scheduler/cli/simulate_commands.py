@@ -107,7 +107,7 @@ def _text(found: list[Json], plays: "list[Play]") -> str:
     shown = [c for c in COLUMNS if c[1] not in alike and any(row.get(c[1]) not in {None, ""} for row in rows)]
     cells = [[Cell(NONE if row.get(key) is None else how.format(row[key])) for _, key, how in shown] for row in rows]
     columns = [Column(title, is_number=key not in TEXTS) for title, key, _ in shown]
-    return "\n".join([_head(plays), table(columns, cells), *_without_bound(found, plays)])
+    return "\n".join([_head(plays), table(columns, cells), *_without_bound(found, plays), *_bound_by(plays)])
 
 
 def _without_bound(found: list[Json], plays: "list[Play]") -> list[str]:
@@ -117,6 +117,13 @@ def _without_bound(found: list[Json], plays: "list[Play]") -> list[str]:
     caps = ", ".join(dict.fromkeys(missing))
     why = f"No bound with {caps}: no schedule ends all of these jobs in time. Raise --gpus or --patience."
     return [why] if missing else []
+
+
+def _bound_by(plays: "list[Play]") -> list[str]:
+    """Says of what the bound does not know, where that may be what decides."""
+    if not any(play.is_bound_wanted and play.installation is not None for play in plays):
+        return []
+    return ["The bound knows the GPUs and the PUE of each site, and neither pools, power, reservations nor budgets."]
 
 
 def _has_no_bound(report: Json) -> bool:
