@@ -1,6 +1,6 @@
 """YAML whose every key knows its line, so that a refusal can say where; hostile files cost no more than their bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,3 +109,25 @@ def _walk(node: Any, path: Path, lines: dict[Path, int]) -> Iterator[Fault]:
 def _line(mark: Any) -> int:
     """The line of a mark, from 1 on; the first where the reader gives none."""
     return 1 if mark is None else int(mark.line) + 1
+
+
+def line_at(text: str, path: Sequence[str | int]) -> int | None:
+    """The line of what a path of keys and places leads to, or of the last of it that is there; None before the first.
+
+    ``text`` is known to be YAML.
+    """
+    node, found = yaml.compose(text, Loader=yaml.SafeLoader), None
+    for step in path:
+        node = _inside(node, step)
+        if node is None:
+            break
+        found = _line(node.start_mark)
+    return found
+
+
+def _inside(node: Any, step: str | int) -> Any:
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return node.value[step]
+    if isinstance(node, yaml.MappingNode):
+        return next((value for key, value in node.value if key.value == str(step)), None)
+    return None

@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from lowtide.scheduler.lined import line_at
 from lowtide.scheduler.model.data import USUAL_GBIT_PER_S, USUAL_KWH_PER_GB
 from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import Urgency, check_id
-from lowtide.scheduler.model.project import Budget, Measure, Period, Project
 from lowtide.scheduler.model.site import Queue, Site
+from lowtide.scheduler.project_settings import ProjectSettings
 from lowtide.scheduler.site_settings import PoolSettings, ShareSettings, check_pools, check_steps
 from lowtide.scheduler.tariff_settings import TariffSettings
 
@@ -162,51 +163,6 @@ class QueueSettings(_Strict):
         return Queue(policy_params=params, **values)
 
 
-class BudgetSettings(_Strict):
-    """What a project may spend in a calendar period; at least one of the limits is given."""
-
-    period: Period = Field(description="in UTC; weeks begin on Monday")
-    carbon_g: Annotated[float | None, Field(gt=0)] = Field(None, description="grams of CO2e, as the ledger counts them")
-    gpu_h: Annotated[float | None, Field(gt=0)] = Field(None, description="GPU-hours of attempts")
-    near: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.8, description="share of a limit from which on the project's work goes by any expected saving"
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> "BudgetSettings":
-        if self.carbon_g is None and self.gpu_h is None:
-            message = f"a budget for a {self.period} without a limit; give carbon_g, gpu_h or both"
-            raise ValueError(message)
-        return self
-
-    def budgets(self) -> tuple[Budget, ...]:
-        """As the core sees it, one for each limit."""
-        limits = ((Measure.CARBON, self.carbon_g), (Measure.GPU, self.gpu_h))
-        return tuple(Budget(self.period, measure, limit, self.near) for measure, limit in limits if limit is not None)
-
-
-class ProjectSettings(_Strict):
-    """One project; jobs name theirs, and one that is not listed has no budget and a share of 1."""
-
-    name: str
-    share: Annotated[float, Field(gt=0)] = Field(1.0, description="what it is due, beside the shares of other projects")
-    budgets: tuple[BudgetSettings, ...] = Field((), description="each period once")
-
-    @model_validator(mode="after")
-    def _check(self) -> "ProjectSettings":
-        check_id(self.name, "project")
-        periods = [budget.period for budget in self.budgets]
-        doubled = sorted({period.value for period in periods if periods.count(period) > 1})
-        if doubled:
-            message = f"project {self.name} has two budgets for a {doubled[0]}; put both limits in one"
-            raise ValueError(message)
-        return self
-
-    def project(self) -> Project:
-        """The project as the core sees it."""
-        return Project(self.name, tuple(one for budget in self.budgets for one in budget.budgets()), self.share)
-
-
 REGION = re.compile(r"[a-z0-9][a-z0-9_-]*:[a-z0-9][a-z0-9_.-]*", re.ASCII)
 MAX_REGION = 80
 
@@ -349,5 +305,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _told(path: Path | None, error: ValidationError) -> str:
-    lines = [f"{'.'.join(str(p) for p in e['loc']) or 'settings'}: {e['msg']}" for e in error.errors()]
+    text = path.read_text() if path else ""
+    lines = [f"{_place(text, e['loc'])}: {e['msg']}" for e in error.errors()]
     return f"{path or 'the settings'}: " + "; ".join(lines) + "."
+
+
+def _place(text: str, loc: tuple[str | int, ...]) -> str:
+    """A key with its line, where it is in the file and not an option."""
+    line = line_at(text, loc)
+    return f"{'' if line is None else f'line {line}: '}{'.'.join(map(str, loc)) or 'settings'}"

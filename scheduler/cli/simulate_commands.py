@@ -107,16 +107,30 @@ def _text(found: list[Json], plays: "list[Play]") -> str:
     shown = [c for c in COLUMNS if c[1] not in alike and any(row.get(c[1]) not in {None, ""} for row in rows)]
     cells = [[Cell(NONE if row.get(key) is None else how.format(row[key])) for _, key, how in shown] for row in rows]
     columns = [Column(title, is_number=key not in TEXTS) for title, key, _ in shown]
-    return "\n".join([_head(plays), table(columns, cells), *_without_bound(found, plays)])
+    return "\n".join([_head(plays), table(columns, cells), *_without_bound(found, plays), *_bound_by(plays)])
 
 
 def _without_bound(found: list[Json], plays: "list[Play]") -> list[str]:
     """Says why a bound that was asked for is not there."""
     wanted = [report for report, play in zip(found, plays, strict=True) if play.is_bound_wanted]
-    missing = [f"{_cap(report['gpus'])} GPUs at {_zones(report)}" for report in wanted if _has_no_bound(report)]
-    caps = ", ".join(dict.fromkeys(missing))
-    why = f"No bound with {caps}: no schedule ends all of these jobs in time. Raise --gpus or --patience."
+    missing = ", ".join(dict.fromkeys(_limits(report) for report in wanted if _has_no_bound(report)))
+    raised = "--patience" if plays[0].installation is not None else "--gpus or --patience"
+    why = f"No bound with {missing}: no schedule ends all of these jobs in time. Raise {raised}."
     return [why] if missing else []
+
+
+def _limits(report: Json) -> str:
+    """The GPUs that a play had."""
+    if report["sites"] is None:
+        return f"{_cap(report['gpus'])} GPUs at {_zones(report)}"
+    return " and ".join(f"{gpus} GPUs at {site}" for site, gpus in report["sites"].items())
+
+
+def _bound_by(plays: "list[Play]") -> list[str]:
+    """Says of what the bound does not know, where that may be what decides."""
+    if not any(play.is_bound_wanted and play.installation is not None for play in plays):
+        return []
+    return ["The bound knows the GPUs and the PUE of each site, and neither pools, power, reservations nor budgets."]
 
 
 def _has_no_bound(report: Json) -> bool:

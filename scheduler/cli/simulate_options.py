@@ -34,7 +34,7 @@ def plays_of(asked: Asked) -> "list[Play]":
 
     """
     from lowtide.scheduler.cli.simulate_sweep import crossed  # noqa: PLC0415 - SciPy is slow to import
-    from lowtide.scheduler.simulate.play import check  # noqa: PLC0415 - as above
+    from lowtide.scheduler.simulate.check import check  # noqa: PLC0415 - as above
 
     check_together(asked)
     settings, policies = _settings_of(asked), asked.policy or ["settings"]

@@ -8,16 +8,16 @@ from enum import StrEnum
 
 from lowtide.scheduler.decide.registry import policy_for
 from lowtide.scheduler.model.data import USUAL_GBIT_PER_S, USUAL_KWH_PER_GB, transfers
-from lowtide.scheduler.model.errors import BadInput
 from lowtide.scheduler.model.job import JobId, Resources
 from lowtide.scheduler.model.lifecycle import JobState
 from lowtide.scheduler.model.plan import JobView
 from lowtide.scheduler.model.series import Series
 from lowtide.scheduler.model.site import Queue, Site
 from lowtide.scheduler.model.spending import Used
-from lowtide.scheduler.model.tariff import AnyTariff, SpotPrices
+from lowtide.scheduler.model.tariff import AnyTariff
 from lowtide.scheduler.model.units import S_PER_H
-from lowtide.scheduler.simulate.chain import in_turn, without_strangers
+from lowtide.scheduler.simulate.chain import without_strangers
+from lowtide.scheduler.simulate.check import check
 from lowtide.scheduler.simulate.foretold import Foreseen, Issued
 from lowtide.scheduler.simulate.installation import Installation, Queues
 from lowtide.scheduler.simulate.projects import Projects
@@ -31,7 +31,6 @@ QUEUE = "trace"
 USUAL = Queue(QUEUE)
 """What a queue does when nobody says otherwise."""
 REPLAN_S = S_PER_H
-MINUTE = "%Y-%m-%dT%H:%M"
 NEVER_SURE = 0.5
 """A guard at even odds lets every promise pass."""
 
@@ -134,9 +133,9 @@ class Play:
         else:
             policy_for(self.policy, self.params)
             found = {QUEUE: _queue(self)}
-        is_naive = self.issued is not None and self.issued.is_raw
-        naive = {name: replace(one, min_savings=0.0, confidence=NEVER_SURE) for name, one in found.items()}
-        return naive if is_naive else found
+        if self.issued is None or not self.issued.is_raw:
+            return found
+        return {name: replace(one, min_savings=0.0, confidence=NEVER_SURE) for name, one in found.items()}
 
     def queue_of(self, job: TraceJob) -> str:
         """The queue of a job."""
@@ -233,59 +232,6 @@ def foresight_fraction(play: Play, found: Mapping[str, object]) -> float | None:
     if not isinstance(ratio, float) or not isinstance(best, float) or best >= 1:
         return None
     return (1 - ratio) / (1 - best)
-
-
-def check(play: Play) -> None:
-    """Make sure that it can be played; raises as ``result``."""
-    queues, zones = play.queues, {site.zone for site in play.sites}
-    in_turn(play.jobs)
-    _check_zones(play, zones)
-    sites = {site.name: site for site in play.sites}
-    for job in play.jobs:
-        _check_job(job, play, sites, queues)
-
-
-def _check_zones(play: Play, zones: set[str]) -> None:
-    for site in play.sites:
-        if site.zone not in play.intensity:
-            known = ", ".join(play.intensity)
-            message = f"site {site.name!r} is in zone {site.zone!r}, and the intensity holds: {known}."
-            raise BadInput(message, fix="Give the intensity of its zone with a column zone, or leave the site out.")
-        if isinstance(site.tariff, SpotPrices) and not site.tariff.covers(play.start, play.end):
-            first, last = site.tariff.start, site.tariff.end
-            message = f"the prices of zone {site.zone!r} reach from {first:{MINUTE}} to {last:{MINUTE}}."
-            raise BadInput(message, fix="Choose --start and --hours within them, or give more prices.")
-    for zone in zones:
-        series = play.intensity[zone]
-        if not series.covers(play.start, play.end):
-            first, last = series.points[0].start, series.points[-1].end
-            message = f"the intensity of zone {zone!r} reaches from {first:{MINUTE}} to {last:{MINUTE}}."
-            raise BadInput(message, fix="Choose --start and --hours within it.")
-
-
-def _check_job(job: TraceJob, play: Play, sites: Mapping[str, Site], queues: Queues) -> None:
-    for site in (job.site, *(one.site for one in job.data)):
-        if site and site not in sites:
-            what = "zones" if play.installation is None else "sites"
-            message = f"job {job.job_id!r} names site {site!r}; the {what} are: {', '.join(sites)}."
-            raise BadInput(message, fix="Correct it.")
-    if play.queue_of(job) not in queues:
-        message = f"job {job.job_id!r} names queue {job.queue!r}; the queues are: {', '.join(queues)}."
-        raise BadInput(message, fix="Correct it, or add the queue to the settings.")
-    if not any(sites[name].can_ever_run(play.need_of(job)) for name in play.sites_of(job)):
-        raise BadInput(f"job {job.job_id!r} {_too_much(job, play)}", fix=_more(play))
-
-
-def _too_much(job: TraceJob, play: Play) -> str:
-    """Why it can never run."""
-    if play.installation is None:
-        return f"needs {job.gpus} GPUs of {play.gpus}."
-    what = f"{job.gpus} GPUs of model {job.gpu_model!r}" if job.gpu_model else f"{job.gpus} GPUs"
-    return f"needs {what}, and no pool of {', '.join(play.sites_of(job))} has as many."
-
-
-def _more(play: Play) -> str:
-    return "Raise --gpus." if play.installation is None else "Correct the job, or the sites of the settings."
 
 
 def _queue(play: Play) -> Queue:

@@ -49,33 +49,37 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class _Spent:
+    """Grams and money of some stretches of one job."""
+
+    emitted_g: float
+    bills: Sequence[Bill]
+
+
+@dataclass(frozen=True, slots=True)
 class _Figures:
-    """Of one job: grams, kWh and money as executed, and grams and money had it run at once, at its or the first site.
+    """Of one job: what it spent as executed, and had it run at once, at its site or the first one.
 
     At once is at submission, for one that waits for others when they would have ended had they run at once.
     """
 
-    emitted_g: float
-    baseline_g: float
+    ran: _Spent
+    at_once: _Spent
     energy_kwh: float
-    bills: Sequence[Bill]
-    baseline_bills: Sequence[Bill]
 
 
 def _figures(job: TraceJob, course: Course, play: "Play", begin_s: float, sites: Mapping[str, Site]) -> _Figures:
     power_w, home = play.power_of(job), sites[play.sites_of(job)[0]]
-    at_once = play.start + timedelta(seconds=begin_s)
-    ran = [(sites[name], begin, end) for name, begin, end in course.stretches if end > begin]
-    stayed = [(home, at_once, at_once + timedelta(seconds=job.duration_s))]
-    emitted, baseline = (
-        math.fsum(grams_of(play.intensity[site.zone], begin, end, power_w, site.pue) for site, begin, end in stretches)
-        for stretches in (ran, stayed)
-    )
-    run_s = math.fsum((end - begin).total_seconds() for _, begin, end in course.stretches)
-    bills, before = (
-        [_bill(site, begin, end, power_w) for site, begin, end in stretches] for stretches in (ran, stayed)
-    )
-    return _Figures(emitted, baseline, kwh_from_j(power_w * run_s), bills, before)
+    begin = play.start + timedelta(seconds=begin_s)
+    ran = [(sites[name], first, last) for name, first, last in course.stretches if last > first]
+    at_once = [(home, begin, begin + timedelta(seconds=job.duration_s))]
+    run_s = math.fsum((last - first).total_seconds() for _, first, last in ran)
+    return _Figures(_spent(ran, power_w, play), _spent(at_once, power_w, play), kwh_from_j(power_w * run_s))
+
+
+def _spent(stretches: Sequence[tuple[Site, datetime, datetime]], power_w: float, play: "Play") -> _Spent:
+    emitted = (grams_of(play.intensity[site.zone], first, last, power_w, site.pue) for site, first, last in stretches)
+    return _Spent(math.fsum(emitted), [_bill(site, first, last, power_w) for site, first, last in stretches])
 
 
 def grams_of(series: Series, begin: datetime, end: datetime, power_w: float, pue: float) -> float:
@@ -97,7 +101,7 @@ def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[fl
     begins = earliest_s(play.jobs)
     sites = {site.name: site for site in play.sites}
     figures = [_figures(job, course, play, begins[job.job_id], sites) for job, course in ended]
-    emitted, baseline = math.fsum(f.emitted_g for f in figures), math.fsum(f.baseline_g for f in figures)
+    emitted, baseline = math.fsum(f.ran.emitted_g for f in figures), math.fsum(f.at_once.emitted_g for f in figures)
     waits_h = [_wait_h(job, course, play) for job, course in ended]
     lateness_s = [(job, _late_s(job, course, play)) for job, course in ended]
     late = [job for job, late_s in lateness_s if late_s > LATE_S]
@@ -143,8 +147,8 @@ def result_of(play: "Play", courses: Mapping[JobId, Course], plan_s: Sequence[fl
 
 def _costs(figures: Sequence[_Figures]) -> dict[str, object]:
     """What the electricity cost, and had everything run at once; null unless all is known in one currency."""
-    paid, currency = total([bill for one in figures for bill in one.bills])
-    before, same = total([bill for one in figures for bill in one.baseline_bills])
+    paid, currency = total([bill for one in figures for bill in one.ran.bills])
+    before, same = total([bill for one in figures for bill in one.at_once.bills])
     return {"cost": paid, "currency": currency, "baseline_cost": before if same == currency else None}
 
 

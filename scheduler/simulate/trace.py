@@ -1,4 +1,4 @@
-"""Job traces and intensity as CSV text: read whole, checked, with the line named that is wrong."""
+"""Traces as CSV text, jobs and all that they meet: read whole, checked, with the line named that is wrong."""
 
 import csv
 import io

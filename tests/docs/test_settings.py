@@ -12,12 +12,11 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from lowtide.scheduler.project_settings import BudgetSettings, ProjectSettings
 from lowtide.scheduler.settings import (
     DEFAULT_GRIDS,
     DEFAULT_QUEUES,
-    BudgetSettings,
     GridSettings,
-    ProjectSettings,
     QueueSettings,
     RegionSettings,
     Settings,

@@ -85,6 +85,15 @@ def test_policies_sets_and_the_settings_are_compared(files: list[str]) -> None:
     assert all(one["completed"] == 3 for one in found)
 
 
+def test_the_table_says_of_what_the_bound_does_not_know(files: list[str]) -> None:
+    told = "The bound knows the GPUs and the PUE of each site, and neither pools, power, reservations nor budgets."
+    assert told in simulate(*files, "--bound").output
+    assert told not in simulate(*files).output
+    Path("jobs.csv").write_text("submit_s,duration_s,gpus\n" + "0,36000,2\n" * 3)
+    late = simulate(*files, "--bound", "--patience", "short=0h,long=0h,split=2h").output
+    assert "No bound with 4 GPUs at lab: no schedule ends all of these jobs in time. Raise --patience." in late
+
+
 def test_more_processes_find_the_same_of_settings(files: list[str]) -> None:
     words = [*files, "--policy", "settings", "--policy", "set.yaml"]
     plain, spread = ([one["emissions_g"] for one in told(*words, *more)] for more in ([], ["--workers", "2"]))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lowtide.scheduler.model.site import site_from_json
-from lowtide.scheduler.model.tariff import FloatArray, Tariff, mean_per_kwh, means_per_kwh
+from lowtide.scheduler.model.tariff import FloatArray, SpotPrices, Tariff, mean_per_kwh, means_per_kwh
 from lowtide.scheduler.settings import SiteSettings
 from lowtide.scheduler.tariff_settings import TariffSettings
 from tests.builders import HOUR_S
@@ -103,3 +103,38 @@ def test_a_site_keeps_its_tariff_on_a_journey_as_json() -> None:
     site = SiteSettings.model_validate(given).site()
     assert site.tariff == a_tariff()
     assert site_from_json(asdict(site)) == site
+
+
+SPOT = SpotPrices("EUR", datetime(2026, 3, 2, tzinfo=UTC), HOUR_S, (0.1, -0.2, 0.4))
+
+
+@pytest.mark.parametrize(
+    ("begin_h", "end_h", "mean"),
+    [
+        (0, 1, 0.1),
+        (1, 2, -0.2),
+        (0.5, 1.5, -0.05),
+        (0, 3, 0.1),
+        (-2, -1, 0.1),
+        (-1, 1, 0.1),
+        (2.5, 9, 0.4),
+        (4, 5, 0.4),
+    ],
+)
+def test_a_market_has_a_price_for_each_step_and_its_first_and_last_go_on(
+    begin_h: float, end_h: float, mean: float
+) -> None:
+    begin, end = (SPOT.start + timedelta(hours=hours) for hours in (begin_h, end_h))
+    assert mean_per_kwh(SPOT, begin, end) == pytest.approx(mean)
+
+
+def test_a_market_with_the_prices_of_a_tariff_costs_the_same() -> None:
+    tariff = a_tariff()
+    edges_s = np.arange(0, 72.5, 0.25) * HOUR_S
+    hourly = tuple(by_the_clock(SPOT.start + timedelta(hours=hour), tariff.timezone) for hour in range(73))
+    spot = SpotPrices("EUR", SPOT.start, HOUR_S, hourly)
+    assert means_per_kwh(spot, SPOT.start, edges_s) == pytest.approx(means_per_kwh(tariff, SPOT.start, edges_s))
+    assert (spot.covers(spot.start, spot.end), spot.covers(spot.start, spot.end + timedelta(seconds=1))) == (
+        True,
+        False,
+    )
