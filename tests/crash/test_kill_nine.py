@@ -107,7 +107,8 @@ class Story:
             return self._state(job_id) in {"suspended", *TERMINAL}
 
         until(suspended, f"{job_id} to be suspended", PATIENCE_S)
-        self._insist("POST", f"/v1/jobs/{job_id}/resume", {200})
+        if self._state(job_id) == "suspended":  # else it came to its end before the stop reached it
+            self._insist("POST", f"/v1/jobs/{job_id}/resume", {200})
 
     def cancel_running(self, job_id: str) -> None:
         """Cancel it once its program runs."""
