@@ -1,10 +1,12 @@
 """The bound against what can be worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.simulate.bound import Demand, bound_g
 
 HOUR_S = 3600.0
@@ -37,3 +39,20 @@ def test_a_cheaper_site_is_used_where_the_job_may() -> None:
 def test_what_cannot_be_done_in_time_has_no_bound() -> None:
     assert math.isnan(bound_g([a_demand(end_h=0.5)], PRICE, HOUR_S, None))
     assert math.isnan(bound_g([a_demand(end_h=1.0), a_demand(end_h=1.0)], PRICE, HOUR_S, [1]))
+
+
+def test_modes_are_mixed_as_emits_least_and_share_the_time_of_a_step() -> None:
+    modes = (Mode(1, 0, 1.0, 1000.0), Mode(2, 0, 2.0, 1500.0))
+    prices = np.array([[100.0, 300.0]])
+    elastic = replace(a_demand(0, 2, 3), modes=modes)
+    assert bound_g([elastic], prices, HOUR_S, None) == pytest.approx(1.5 * 100 + 0.75 * 300)
+    assert bound_g([elastic], prices, HOUR_S, [2]) == pytest.approx(1.5 * 100 + 0.75 * 300)
+
+
+def test_what_is_wide_leaves_less_to_others() -> None:
+    modes = (Mode(1, 0, 1.0, 1000.0), Mode(2, 0, 2.0, 1500.0))
+    prices = np.array([[100.0, 300.0]])
+    elastic, plain = replace(a_demand(0, 2, 2), modes=modes), a_demand(0, 2, 1)
+    assert bound_g([elastic, plain], prices, HOUR_S, [2]) == pytest.approx(0.75 * 100 + 100 + 0.75 * 300)
+    assert bound_g([elastic, plain], prices, HOUR_S, [3]) == pytest.approx(1.5 * 100 + 1 * 100)
+    assert math.isnan(bound_g([elastic, plain], prices, HOUR_S, [0]))
