@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,20 +131,20 @@ class Timeline:
 
     def sell_where_free(self, site: int, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> bool:
         """``sell_each``, unless that would leave a slot that it touches short: then nothing is sold."""
-        if self.common is not None or not self._are_alike(spans, needs):
+        touched = [(self._slot_at(start_s), self._slots_until(end_s)) for start_s, end_s in spans]
+        is_apart = all(after[0] >= before[1] for before, after in pairwise(touched))
+        if self.common is not None or not is_apart or needs.count(needs[0]) < len(needs):
             is_free = self.fits_each(site, spans, needs)
             if is_free:
                 self.sell_each(site, spans, needs)
             return is_free
         gpus, cpus, _ = needs[0]
-        free_gpus, free_cpus = self.free_gpus[site], self.free_cpus[site]
-        touched = [slice(self._slot_at(start_s), self._slots_until(end_s)) for start_s, end_s in spans]
-        for slots in touched:
-            if slots.start < len(free_gpus) and (free_gpus[slots].min() < gpus or free_cpus[slots].min() < cpus):
-                return False
-        for slots in touched:
-            free_gpus[slots] -= gpus
-            free_cpus[slots] -= cpus
+        held = [(self.free_gpus[site, low:high], self.free_cpus[site, low:high]) for low, high in touched]
+        if any(len(g) and (int(g.min()) < gpus or int(c.min()) < cpus) for g, c in held):
+            return False
+        for low, high in touched:
+            self.free_gpus[site, low:high] -= gpus
+            self.free_cpus[site, low:high] -= cpus
         return True
 
     def _are_alike(self, spans: tuple[Span, ...], needs: tuple[Need, ...]) -> bool:

@@ -167,6 +167,6 @@ def _release(view: JobView, here: Market, timeline: Timeline) -> None:
 
 def _hold(view: JobView, chosen: Candidate, snapshot: Snapshot, here: Market, timeline: Timeline) -> None:
     """Take what a plan has a job hold from now on."""
-    spans = ahead(chosen, snapshot)
-    if spans and chosen.site in here.index:
-        timeline.sell_each(here.index[chosen.site], spans, needs_ahead(view, chosen, snapshot))
+    coming = chosen.after(snapshot.now)
+    if coming and chosen.site in here.index:
+        timeline.sell_each(here.index[chosen.site], ahead(coming, snapshot.now), needs_ahead(view, coming))

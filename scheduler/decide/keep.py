@@ -1,7 +1,8 @@
 """Keeps what was decided about jobs that nothing has happened to, so that one more job costs one more decision."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from lowtide.policies.problem import EPSILON_S
 from lowtide.policies.timeline import Need, Span
@@ -9,7 +10,7 @@ from lowtide.scheduler.decide.followed import going_on, paused, resized, started
 from lowtide.scheduler.decide.market import Market
 from lowtide.scheduler.decide.wording import when
 from lowtide.scheduler.model.lifecycle import JobState
-from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, JobView, Segment, Snapshot
+from lowtide.scheduler.model.plan import Action, JobDecision, JobView, Segment, Snapshot
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 
 MOMENT = timedelta(seconds=EPSILON_S)
@@ -33,15 +34,16 @@ def _still(view: JobView, decided: JobDecision, snapshot: Snapshot, here: Market
     chosen = decided.chosen
     if chosen is None:
         return decided if decided.next_review_at > snapshot.now else None
-    spans = ahead(chosen, snapshot)
-    if not spans or chosen.site not in here.index:
+    coming = chosen.after(snapshot.now)
+    if not coming or chosen.site not in here.index:
         return None
     if view.state in WAITING:
-        if any(s.start < snapshot.now - MOMENT and s.end > snapshot.now for s in chosen.segments):
+        if coming[0].start < snapshot.now - MOMENT:
             return None  # its start was missed, so its end would be
-        return _still_waiting(decided, spans, needs_ahead(view, chosen, snapshot), here.index[chosen.site], here)
+        spans, needs = ahead(coming, snapshot.now), needs_ahead(view, coming)
+        return _still_waiting(decided, spans, needs, here.index[chosen.site], here)
     if view.state is JobState.RUNNING and view.site == chosen.site:
-        return _still_running(view, decided, spans, needs_ahead(view, chosen, snapshot), here)
+        return _still_running(view, decided, ahead(coming, snapshot.now), needs_ahead(view, coming), here)
     return None
 
 
@@ -50,22 +52,17 @@ def making_room(gpus: int, cpus: int) -> Reason:
     return Reason(ReasonCode.MAKING_ROOM, {"gpus": gpus, "cpus": cpus})
 
 
-def ahead(chosen: Candidate, snapshot: Snapshot) -> tuple[Span, ...]:
-    """What lies ahead of a placement, in seconds after now."""
-    now = snapshot.now
-    return tuple(
-        (max(0.0, (s.start - now).total_seconds()), (s.end - now).total_seconds())
-        for s in chosen.segments
-        if s.end > now
-    )
+def ahead(coming: Sequence[Segment], now: datetime) -> tuple[Span, ...]:
+    """The stretches that lie ahead, in seconds after now."""
+    return tuple([(max(0.0, (s.start - now).total_seconds()), (s.end - now).total_seconds()) for s in coming])
 
 
-def needs_ahead(view: JobView, chosen: Candidate, snapshot: Snapshot) -> tuple[Need, ...]:
+def needs_ahead(view: JobView, coming: Sequence[Segment]) -> tuple[Need, ...]:
     """What each stretch ahead holds; CPUs as a mode of that width has them."""
     if not view.modes:
-        need = view.resources
-        return tuple((s.gpus, need.cpus, view.power_w) for s in chosen.segments if s.end > snapshot.now)
-    return tuple((s.gpus, *_drawn(view, s)) for s in chosen.segments if s.end > snapshot.now)
+        cpus, power_w = view.resources.cpus, view.power_w
+        return tuple([(s.gpus, cpus, power_w) for s in coming])
+    return tuple((s.gpus, *_drawn(view, s)) for s in coming)
 
 
 def _drawn(view: JobView, segment: Segment) -> tuple[int, float]:

@@ -1,5 +1,6 @@
 """What decide takes and returns: a frozen snapshot in, a frozen plan out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -237,6 +238,10 @@ class Candidate:
     def pool(self) -> str:
         """In which pool of that site."""
         return self.segments[0].pool
+
+    def after(self, now: datetime) -> Sequence[Segment]:
+        """The segments that end later than that."""
+        return self.segments if self.segments[0].end > now else [one for one in self.segments if one.end > now]
 
 
 @dataclass(frozen=True, slots=True)
