@@ -63,7 +63,8 @@ def _choice(offer: Offer, placed: Placement) -> Choice:
         return Choice(placed, placed)
     if request.running_at is not None and not offer.is_free(baseline):
         return Choice(baseline, placed, placed, gives_way=True)
-    if request.is_due or not offer.open_sites[placed.site]:
+    is_known = placed.end_s <= offer.problem.prices.known_until(placed.site) + EPSILON_S
+    if request.is_due or not (is_known and offer.open_sites[placed.site]):
         chosen = baseline if baseline.end_s <= placed.end_s + EPSILON_S else placed
         return Choice(baseline, chosen, chosen)
     choice = chosen_as(offer, _earliest_of_equals(offer, placed), least)

@@ -9,7 +9,7 @@ from lowtide.policies.balanced import Balanced
 from lowtide.policies.beside import late_in_all_s
 from lowtide.policies.linear import Effort, Linear
 from lowtide.policies.optimal import Optimal
-from lowtide.policies.problem import Choice, Problem
+from lowtide.policies.problem import Choice, Prices, Problem
 from lowtide.policies.timeline import Common, Timeline, milliwatts
 from lowtide.scheduler.decide.decide import decide
 from tests.builders import SLOT_S, a_dip, a_forecast, a_job_view, a_queue, a_snapshot
@@ -131,3 +131,16 @@ def test_work_that_draws_nothing_fails_no_plan() -> None:
     problem = crowd(**COSTLY)
     idle = replace(problem, requests=(replace(problem.requests[0], power_w=0.0), *problem.requests[1:]))
     assert late_in_all_s(idle, Optimal().plan(idle)) == 0
+
+
+def test_where_somebody_is_late_nobody_is_put_beyond_what_is_forecast_for_a_saving() -> None:
+    late = a_request("late", hours=0.01, window_h=0.01, gpus=0, release_s=500.0, is_due=True, suspensions_left=0)
+    first = a_request("first", hours=0.01, window_h=0.01, sites=(1,), is_due=True, suspensions_left=0)
+    free = a_request("free", hours=901 / 3600, window_h=2701 / 3600, gpus=3, sites=(1, 0), suspensions_left=0)
+    problem = a_problem([[0.0, 40.0, 0.0], [0.0] * 3], late, first, free, gpus=3)
+    told, known_s, sure = problem.prices, np.array([2700.0, 0.0]), np.array([True, False])
+    shape = told.price_g_per_kwh[:, :3], told.error_g_per_kwh[:, :3]
+    problem = replace(problem, prices=Prices(told.grid, *shape, known_s, sure, ("known", "unknown")))
+    (*_, choice) = Optimal().plan(problem)
+    assert choice.chosen is not None
+    assert choice.chosen.end_s <= 2700.0
