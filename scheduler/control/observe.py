@@ -291,8 +291,12 @@ def high_left_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: da
 
 
 def limit_left_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: datetime) -> float | None:
-    """Run time until it is ended; None where it has no limit. What a kill has lost does not count."""
+    """Run time until it is ended; None where it has no limit. What a kill has lost does not count.
+
+    Counted is what it has run in the declared way: who is run narrower or under a power limit is not ended for that.
+    Nor is who runs faster, as that is no more than declared: it has all of the time.
+    """
     if spec.time_limit_s is None:
         return None
     ran_s = 0.0 if live is None or live["started_at"] is None else (now - live["started_at"]).total_seconds()
-    return float(spec.time_limit_s - row["done_s"] - ran_s)
+    return float(spec.time_limit_s - row["done_s"] - min(ran_s, worked_s(spec, live, now)))

@@ -51,8 +51,8 @@ class JobSpec:
     where that lies. ``widths``: GPU counts that it can run with and their throughput, ``resources.gpus`` among them;
     empty where it runs with these alone. ``power``: power limits of its GPUs that it may be run at. What ``resources``
     asks for, at full power, is the declared way: ``duration_s`` is measured in it. ``high_s``: the run time that it
-    hardly ever exceeds, and ``told`` who says so, where it declares none. ``time_limit_s``: the run time after which it
-    is ended, whatever it has come to.
+    hardly ever exceeds, and ``told`` who says so, where it declares none. ``time_limit_s``: the run time, in
+    the declared way, after which it is ended, whatever it has come to.
     """
 
     name: str

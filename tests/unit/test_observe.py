@@ -116,6 +116,22 @@ def test_a_running_job_is_seen_as_it_goes_on_under_its_limits(bench: Bench) -> N
     assert view.power_w == pytest.approx(400 * (1000 * 0.9 * 0.8 + rest_s) / (1000 + rest_s))
 
 
+def test_a_job_is_not_ended_sooner_for_being_run_narrower_than_it_declares(bench: Bench) -> None:
+    two = Resources(gpus=2, cpus=2)
+    view = seen(bench, gpus=1, resources=two, widths=((1, 1.0), (2, 2.0)), time_limit_s=3600.0)
+    assert view.limit_left_s == 3600 - 300
+
+
+def test_a_job_that_is_run_wider_than_it_declares_has_all_of_its_time(bench: Bench) -> None:
+    view = seen(bench, gpus=2, widths=((1, 1.0), (2, 2.0)), time_limit_s=3600.0)
+    assert view.limit_left_s == 3600 - 600
+
+
+def test_a_job_is_not_ended_sooner_for_its_power_limits(bench: Bench) -> None:
+    limits = [[bench.clock.now().isoformat(), 0.6]]
+    assert seen(bench, plan=limits, power=HARD, time_limit_s=3600.0).limit_left_s == pytest.approx(3600 - 540)
+
+
 def test_where_no_limit_could_be_set_none_is_planned_for_a_day(bench: Bench) -> None:
     plan = [[bench.clock.now().isoformat(), 0.6]]
     bench.put(power=HARD)
