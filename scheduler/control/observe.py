@@ -9,7 +9,7 @@ from sqlalchemy import Connection, RowMapping
 
 from lowtide.scheduler.control import launch
 from lowtide.scheduler.control.doctor import limit_finding
-from lowtide.scheduler.control.modes import course, modes_of, power_w, worked_s
+from lowtide.scheduler.control.modes import course, modes_beside, modes_of, power_w, worked_s
 from lowtide.scheduler.control.projects import Projects
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.model.data import Transfer, transfers
@@ -119,6 +119,7 @@ class Observer:
         way = course(spec, live, left_s, now, self._settings)
         allowed = tuple(s.site.name for s in sites if allows(spec, s.site))
         places = (live["site"],) if live else allowed
+        modes = modes_of(spec, self._settings, is_limited=live is None and self._limits(places))
         suspendable = row["dirty_stops"] < MAX_DIRTY_STOPS and self._may_suspend(spec, places)
         return JobView(
             job_id=JobId(row["id"]),
@@ -133,7 +134,7 @@ class Observer:
             high_s=high_left_s(spec, row, live, now),
             limit_left_s=limit_left_s(spec, row, live, now),
             power_w=way.power_w,
-            modes=modes_of(spec, left_s / way.remaining_s, self._settings, is_limited=self._limits(places)),
+            modes=modes if live is None else modes_beside(way, left_s, modes),
             latest_finish_at=row["latest_finish_at"],
             has_deadline=spec.deadline_at is not None,
             not_before=max((m for m in (spec.begin_at, row["not_before"]) if m), default=None),
@@ -216,7 +217,7 @@ class Observer:
             remaining_s=spec.duration_s,
             high_s=spec.high_s or 0.0,
             power_w=power_w(spec, spec.resources, self._settings),
-            modes=modes_of(spec, 1.0, self._settings, is_limited=self._limits(allowed)),
+            modes=modes_of(spec, self._settings, is_limited=self._limits(allowed)),
             latest_finish_at=spec.latest_finish(now, queue.patience_s),
             has_deadline=spec.deadline_at is not None,
             not_before=spec.begin_at,
