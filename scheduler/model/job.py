@@ -91,8 +91,13 @@ class JobSpec:
 
     @property
     def as_asked(self) -> "JobSpec":
-        """The same without what was worked out since: how long a job that declares no run time is expected to run."""
-        return self if self.told is Told.DECLARED else replace(self, duration_s=UNTOLD_S, high_s=None, told=Told.QUEUE)
+        """The same without what was worked out since: how long a job that declares no run time is expected to run.
+
+        It then looks as it did when such a job was taken to declare an hour: submissions of that time can be repeated.
+        """
+        if self.told is Told.DECLARED:
+            return self
+        return replace(self, duration_s=UNTOLD_S, high_s=None, told=Told.DECLARED)
 
     def expected_as(self, found: RunTime) -> "JobSpec":
         """The same with a run time that was worked out."""

@@ -8,7 +8,7 @@ from lowtide.connectors.cluster.fake import Script, SimulatedCluster
 from lowtide.scheduler.api.jobspec import read_job
 from lowtide.scheduler.control.assemble import Daemon
 from lowtide.scheduler.model.cluster import ClusterJobStatus
-from lowtide.scheduler.model.run_time import LEAST_RUNS
+from lowtide.scheduler.model.run_time import LEAST_RUNS, Told
 from tests.whole import Json, a_cluster, a_daemon, await_state, eventually
 
 UNTOLD: Json = {"name": "a-job", "entrypoint": ["true"], "queue": "research", "resources": {"gpus": 1}}
@@ -67,6 +67,20 @@ def test_a_submission_that_is_repeated_gives_the_same_job_whatever_has_been_lear
             found = await daemon.service.submitted_before(spec, "k")
             assert found is not None
             assert found["id"] == first["id"]
+
+    asyncio.run(story())
+
+
+def test_a_submission_of_a_daemon_that_took_every_job_to_declare_an_hour_can_be_repeated(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with a_daemon(tmp_path, {"lab": Lab().cluster}) as daemon:
+            spec = read_job({**UNTOLD, "begin": "now+1h"}).spec(daemon.clock.now())
+            earlier = replace(spec, duration_s=3600.0, told=Told.DECLARED)
+            (first,) = await daemon.service.submit([earlier], actor="ann", idempotency_keys=["k"])
+            found = await daemon.service.submitted_before(spec, "k")
+            (again,) = await daemon.service.submit([spec], actor="ann", idempotency_keys=["k"])
+            assert found is not None
+            assert found["id"] == again["id"] == first["id"]
 
     asyncio.run(story())
 
