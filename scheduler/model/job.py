@@ -21,6 +21,9 @@ AttemptId = NewType("AttemptId", str)
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 """Ray turns a slash in a submission id into a record that can be neither stopped nor deleted."""
 
+NAMELESS = "job"
+"""The name of a job that was given none."""
+
 
 class Urgency(StrEnum):
     """``clinical`` is never delayed, suspended or throttled for carbon."""
@@ -90,6 +93,11 @@ class JobSpec:
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     @property
+    def is_named(self) -> bool:
+        """Whether somebody gave it its name: that of the program, as ``python``, is what very different jobs have."""
+        return self.name not in {NAMELESS, slug(self.argv[0].rpartition("/")[2])}
+
+    @property
     def as_asked(self) -> "JobSpec":
         """The same without what was worked out since: how long a job that declares no run time is expected to run.
 
@@ -150,6 +158,11 @@ def check_id(value: str, what: str) -> str:
         )
         raise BadInput(message, fix="Write it without slashes, spaces or capitals, for example 'brain-mri-3'.")
     return value
+
+
+def slug(text: str) -> str:
+    """The nearest valid job name."""
+    return re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:63] or NAMELESS
 
 
 def attempt_id(job_id: JobId, number: int) -> AttemptId:

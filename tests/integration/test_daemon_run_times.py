@@ -53,6 +53,21 @@ def test_a_job_is_expected_to_run_as_its_earlier_runs_did(tmp_path: Path) -> Non
     asyncio.run(story())
 
 
+def test_a_name_that_nobody_gave_tells_nothing_of_a_job(tmp_path: Path) -> None:
+    async def story() -> None:
+        lab = Lab()
+        async with a_daemon(tmp_path, {"lab": lab.cluster}) as daemon:
+            for name in ("python3-11", "job", "mri"):
+                short = {"name": name, "entrypoint": ["/opt/bin/python3.11", "evaluate.py"]}
+                long = {"name": name, "entrypoint": ["/opt/bin/python3.11", f"train_{name}.py"], "begin": "now+1h"}
+                for _ in range(LEAST_RUNS):
+                    await lab.run_one(daemon, **short)
+                told = await daemon.service.job(await submit(daemon, **long))
+                assert told["duration_from"] == ("history" if name == "mri" else "queue")
+
+    asyncio.run(story())
+
+
 def test_a_submission_that_is_repeated_gives_the_same_job_whatever_has_been_learnt_since(tmp_path: Path) -> None:
     async def story() -> None:
         lab = Lab()
