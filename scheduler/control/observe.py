@@ -254,10 +254,15 @@ def waits(rows: list[RowMapping]) -> dict[str, Any]:
 
 
 def _less_done(view: JobView, spec: JobSpec, brought: list[RowMapping]) -> JobView:
-    """The view without the work that attempts are taken to have done while they had data brought."""
+    """The view without the work that attempts are taken to have done while they had data brought.
+
+    Nor is anybody ended sooner for being sent to where its data is not.
+    """
     lost_s = sum(r["lasts_s"] * spec.speed_at(r["gpus"]) for r in brought)
     at_width_s = lost_s / spec.speed_at(view.resources.gpus)
-    return replace(view, remaining_s=view.remaining_s + at_width_s, declared_s=view.as_declared_s + lost_s)
+    limit_left_s = None if view.limit_left_s is None else view.limit_left_s + lost_s
+    more_s = {"remaining_s": view.remaining_s + at_width_s, "declared_s": view.as_declared_s + lost_s}
+    return replace(view, **more_s, limit_left_s=limit_left_s)
 
 
 def gpu_s(spec: JobSpec) -> float:

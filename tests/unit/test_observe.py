@@ -170,8 +170,8 @@ def test_where_no_limit_could_be_set_none_is_planned_for_a_day(bench: Bench) -> 
     assert len(waiting(bench).modes) == 2
 
 
-def test_the_time_that_data_takes_is_no_work_done_and_it_is_brought_to_a_site_once(bench: Bench) -> None:
-    spec: dict[str, Any] = {"duration_s": 7200.0, "data": (Data(45 * 10**9, "archive"),)}
+def test_the_time_that_data_takes_is_neither_work_nor_run_time_and_it_is_brought_to_a_site_once(bench: Bench) -> None:
+    spec: dict[str, Any] = {"duration_s": 7200.0, "time_limit_s": 9000.0, "data": (Data(45 * 10**9, "archive"),)}
     observer = Observer(bench.settings)
     bench.put(**spec)
 
@@ -187,4 +187,5 @@ def test_the_time_that_data_takes_is_no_work_done_and_it_is_brought_to_a_site_on
     bench.step(2)
     bench.pass_s(600)
     assert (view().transfers, view().remaining_s) == ((), 7200.0 - 600 + 360)
+    assert view().limit_left_s == 9000.0 - 600 + 360
     assert observer.transfer("mri", "lab") is None
