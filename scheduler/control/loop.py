@@ -186,7 +186,7 @@ class Loop:
             await self._writer.run(partial(plans.review, reviews=page))
         self.latest = {d.job_id: (d, plan) for d in plan.decisions}
         self._last = {d.job_id: _gist(d) for d in plan.decisions}
-        over = overdue(snapshot)
+        over = overdue(snapshot, self._driver.seen_at)
         for job_id in over:
             await self._end(job_id)
         acting = [d for d in plan.decisions if d.action in {Action.START, Action.SUSPEND} and d.job_id not in over]

@@ -2,12 +2,14 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from lowtide.connectors.cluster.fake import Script, SimulatedCluster
 from lowtide.scheduler.api.jobspec import read_job
 from lowtide.scheduler.control.assemble import Daemon
 from lowtide.scheduler.model.cluster import ClusterJobStatus
+from lowtide.scheduler.model.errors import ClusterFailureKind
 from lowtide.scheduler.model.run_time import LEAST_RUNS, Told
 from tests.whole import Json, a_cluster, a_daemon, await_state, eventually
 
@@ -115,5 +117,27 @@ def test_a_job_is_ended_at_the_limit_that_it_was_given_and_says_so(tmp_path: Pat
                 return (await lab.get(f"{limited}-a1")).status is ClusterJobStatus.STOPPED
 
             await eventually(gone, "its attempt to have ended")
+
+    asyncio.run(story())
+
+
+def test_a_job_that_may_have_ended_in_time_is_looked_at_before_it_is_ended_at_its_limit(tmp_path: Path) -> None:
+    async def story() -> None:
+        lab = Lab()
+        async with a_daemon(tmp_path, {"lab": lab.cluster}) as daemon:
+            limited = await submit(daemon, time_limit="2s")
+            await await_state(daemon, limited, "running")
+            lab.cluster.fail_with(ClusterFailureKind.UNREACHABLE)
+            over_at = daemon.clock.now() + timedelta(seconds=3)
+
+            async def planned() -> bool:
+                daemon.loop.wake("test")
+                return daemon.loop.latest_plan is not None and daemon.loop.latest_plan.made_at > over_at
+
+            await eventually(planned, "a plan after its limit")
+            assert (await daemon.service.job(limited))["state"] == "running"
+            lab.turn += 1
+            lab.cluster.fail_with(None)
+            await await_state(daemon, limited, "succeeded")
 
     asyncio.run(story())
