@@ -1,5 +1,6 @@
 """Builds the snapshot: rows of the store, what is known of the grid, and the sites as they are."""
 
+import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -34,11 +35,11 @@ FALLBACK_QUEUE = Queue(name="(unconfigured)", policy="asap")
 
 
 class Observer:
-    """Reads snapshots; specs never change, so they are read once."""
+    """Reads snapshots, one at a time, for the loop and for dry runs; specs never change, so they are read once."""
 
     def __init__(self, settings: Settings) -> None:
         """Take the settings."""
-        self._settings = settings
+        self._settings, self._looking = settings, threading.Lock()
         self._specs: dict[str, JobSpec] = {}
         self.decide_by(settings.queues)
         self._inflow: Inflow | None = None
@@ -65,6 +66,16 @@ class Observer:
         forecasts: dict[str, GridForecast],
     ) -> tuple[Snapshot, dict[str, RowMapping]]:
         """The snapshot at ``now``, and the job rows that it was made of by id."""
+        with self._looking:
+            return self._snapshot(connection, now, sites, forecasts)
+
+    def _snapshot(
+        self,
+        connection: Connection,
+        now: datetime,
+        sites: Iterable[SiteRuntime],
+        forecasts: dict[str, GridForecast],
+    ) -> tuple[Snapshot, dict[str, RowMapping]]:
         rows = jobs.open_jobs(connection)
         self._learn(connection, rows, now)
         live = {row["job_id"]: row for row in attempts.live(connection)}
@@ -168,18 +179,17 @@ class Observer:
         Where the job has run, the data is. The time that it took to get there is no work done.
         """
         reading = [view.job_id for view in views if self._specs[view.job_id].data]
-        self._transfers = {}
-        if not reading:
-            return views
         known, told = self._brought(connection, reading), list(views)
+        lacks: dict[str, tuple[Transfer, ...]] = {}
         for i, (view, row) in enumerate(zip(views, rows, strict=True)):
             if self._specs[view.job_id].data:
                 had = [r for r in known.get(view.job_id, []) if r["started_at"] is not None]
                 spec, is_begun = self._specs[view.job_id], view.site is not None or row["done_s"]
                 lacking = self._lacking(spec)
                 lacking = tuple(one for one in lacking if one.site not in {r["site"] for r in had})
-                self._transfers[view.job_id] = lacking
+                lacks[view.job_id] = lacking
                 told[i] = replace(_less_done(view, spec, had if is_begun else []), transfers=lacking)
+        self._transfers = lacks  # at once: the loop may ask while a dry run looks
         return tuple(told)
 
     def _lacking(self, spec: JobSpec) -> tuple[Transfer, ...]:

@@ -189,3 +189,23 @@ def test_the_time_that_data_takes_is_neither_work_nor_run_time_and_it_is_brought
     assert (view().transfers, view().remaining_s) == ((), 7200.0 - 600 + 360)
     assert view().limit_left_s == 9000.0 - 600 + 360
     assert observer.transfer("mri", "lab") is None
+
+
+def test_what_is_brought_to_a_site_is_known_while_somebody_else_looks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observer, seen, brought = Observer(bench.settings), list[bool](), transfers.of_jobs
+    bench.put(data=(Data(45 * 10**9, "archive"),))
+
+    def look() -> None:
+        with bench.database.read() as connection:
+            observer.snapshot(connection, now=bench.clock.now(), sites=[bench.site], forecasts={})
+
+    def looking(*args: Any) -> Any:
+        seen.append(observer.transfer("mri", "lab") is not None)
+        return brought(*args)
+
+    look()
+    monkeypatch.setattr(transfers, "of_jobs", looking)
+    look()
+    assert seen == [True]
