@@ -78,7 +78,7 @@ class Bench:
     # ---- orders, as the API and the loop write them ----
 
     def put(self, job_id: str = "mri", *, package: str | None = None, **spec: Any) -> None:
-        made = JobSpec(name="mri", argv=("true",), resources=Resources(gpus=1, cpus=1), **spec)
+        made = JobSpec(name="mri", argv=("true",), **{"resources": Resources(gpus=1, cpus=1), **spec})
         now = self.clock.now()
         new = jobs.NewJob(
             job_id=JobId(job_id),

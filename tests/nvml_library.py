@@ -48,8 +48,8 @@ def a_library(folder: Path) -> dict[str, Any]:
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
     limit = folder / "limit_mw"
     limit.write_text(str(FOUND_MW))
-    found = {"LD_LIBRARY_PATH": str(folder), "FAKE_NVML_LIMIT": str(limit), "TMPDIR": str(folder)}
-    return {**found, "CUDA_VISIBLE_DEVICES": "0"}
+    found = {"LD_LIBRARY_PATH": str(folder), "FAKE_NVML_LIMIT": str(limit), "CUDA_VISIBLE_DEVICES": "0"}
+    return {**found, "LOWTIDE_POWER_NOTES": str(folder / "notes")}
 
 
 def limit_mw(environ: dict[str, Any]) -> int:

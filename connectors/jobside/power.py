@@ -12,8 +12,7 @@ import json
 import math
 import os
 import re
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +43,13 @@ def read_plan(text: str) -> Plan:
     return plan
 
 
-def usual_notes() -> Path:
-    """The folder of this node and user in which it is written down what was found."""
-    return Path(tempfile.gettempdir()) / f"lowtide-power-{os.geteuid()}"
+def notes_of(environ: Mapping[str, str]) -> Path:
+    """The folder of this node and user in which it is written down what was found.
+
+    It is one for all jobs, whatever scratch folder (``TMPDIR``) each has: the next runner on a GPU looks there.
+    """
+    usual = f"/tmp/lowtide-power-{os.geteuid()}"  # noqa: S108 - our own, and nobody else's is believed
+    return Path(environ.get("LOWTIDE_POWER_NOTES") or usual)
 
 
 class Limits:

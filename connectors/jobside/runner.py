@@ -111,7 +111,7 @@ class Runner:
         self._samples: list[record.Sample] = []
         self._start_wall_s = time.time()
         devices = visible_gpus(environ.get("CUDA_VISIBLE_DEVICES", ""))
-        self._limits = power.Limits(devices, order.power_plan, power.usual_notes())
+        self._limits = power.Limits(devices, order.power_plan, power.notes_of(environ))
 
     def run(self) -> int:
         """Run to the end; returns the exit code that the shell would see."""

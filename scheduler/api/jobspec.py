@@ -26,7 +26,7 @@ from lowtide.scheduler.api.field_error import bad_input, field_errors
 from lowtide.scheduler.model.data import DATA_HELP, Data, data_of
 from lowtide.scheduler.model.dependency import DEPENDENCY_HELP, Dependency, dependencies
 from lowtide.scheduler.model.errors import Infeasible
-from lowtide.scheduler.model.job import ID_PATTERN, UNTOLD_S, JobSpec, Resources, Urgency
+from lowtide.scheduler.model.job import ID_PATTERN, NAMELESS, UNTOLD_S, JobSpec, Resources, Urgency
 from lowtide.scheduler.model.quantity import (
     DURATION_HELP,
     MEMORY_HELP,
@@ -141,7 +141,7 @@ class ResourcesFile(_Strict):
 class JobFile(_Strict):
     """One job. Either ``entrypoint`` or ``script``; at most one of ``deadline`` and ``patience``."""
 
-    name: Slug = "job"
+    name: Slug = NAMELESS
     project: Slug = "default"
     queue: Slug = "research"
     entrypoint: Annotated[tuple[Text, ...], Field(min_length=1, max_length=4096)] | None = Field(

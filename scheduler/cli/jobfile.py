@@ -10,8 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lowtide.scheduler.cli.script_lines import read_script, slug
+from lowtide.scheduler.cli.script_lines import read_script
 from lowtide.scheduler.model.errors import BadInput, TooLarge
+from lowtide.scheduler.model.job import slug
 from lowtide.scheduler.model.quantity import moment
 
 Json = dict[str, Any]

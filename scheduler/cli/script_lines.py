@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lowtide.scheduler.model.errors import BadInput
+from lowtide.scheduler.model.job import slug
 
 Json = dict[str, Any]
 SHORT = {
@@ -130,11 +131,6 @@ def _gpus(text: str) -> Json:
     model = parts[0] if parts and not parts[0].isdigit() else None
     found: Json = {"gpus": int(number)}
     return {"resources": found | ({"gpu_model": model} if model else {})}
-
-
-def slug(text: str) -> str:
-    """The nearest valid job name."""
-    return re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:63] or "job"
 
 
 def _count(text: str) -> int | str:

@@ -8,6 +8,7 @@ intent behind it has been committed.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from datetime import datetime
 
 import structlog
 from sqlalchemy import Connection, RowMapping
@@ -61,6 +62,8 @@ class Driver:
         self._writer, self._sites, self._clock, self._settings = writer, sites, clock, settings
         self._changed, self._keep_log, self._account = changed, keep_log, account
         self._busy: set[str] = set()
+        self.seen_at: dict[str, datetime] = {}
+        """When each job was last seen to run, by its id."""
         self._meter_due_s: dict[str, float] = {}
         self._steps: set[asyncio.Future[None]] = set()
         self._calls = {name: asyncio.Semaphore(PARALLEL_CALLS) for name in sites}
@@ -207,6 +210,7 @@ class Driver:
     # ---- looking ----
 
     async def _look(self, row: RowMapping, site: SiteRuntime) -> None:
+        asked_at = self._clock.now()
         status = await site.cluster.get(row["id"])
         if status.status == ClusterJobStatus.MISSING:
             await self._vanished(row, site)
@@ -215,6 +219,7 @@ class Driver:
             site.heard(row["id"])
             await self._lives(row, status)
             if status.status == ClusterJobStatus.RUNNING:
+                self.seen_at[row["job_id"]] = asked_at
                 await self._meter(row, site)
             return
         text = await site.cluster.log_tail(row["id"], max_bytes=LOG_BYTES, lines=LOG_LINES)
@@ -307,6 +312,7 @@ class Driver:
 
         state = await self._writer.run(work)
         self._meter_due_s.pop(row["id"], None)
+        self.seen_at.pop(row["job_id"], None)
         log.info("attempt_ended", attempt=row["id"], job_state=state, reason=verdict.reason.code)
         self._changed()
 

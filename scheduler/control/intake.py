@@ -69,7 +69,7 @@ class Intake(Lookup):
             row = jobs.by_key(connection, idempotency_key)
             if row is None:
                 return None
-            if spec_from_json(row["spec"]).as_asked != spec:
+            if spec_from_json(row["spec"]).as_asked != spec.as_asked:
                 raise jobs.key_taken(idempotency_key, row["id"])
             return self._figured(connection, [row])[0].job
 
@@ -82,7 +82,7 @@ class Intake(Lookup):
         self._check_data(spec)
         await self._check_dependencies(spec)
         package = await asyncio.to_thread(self._pack, spec.working_dir) if spec.working_dir else None
-        text = json.dumps({**spec_to_json(spec), "package": package}, sort_keys=True).encode()
+        text = json.dumps({**spec_to_json(spec.as_asked), "package": package}, sort_keys=True).encode()
         told = await self._expected(spec)
         return jobs.NewJob(
             job_id=JobId(f"{spec.name[:48].rstrip('-_')}-{_short_id()}"),

@@ -186,7 +186,7 @@ class Loop:
             await self._writer.run(partial(plans.review, reviews=page))
         self.latest = {d.job_id: (d, plan) for d in plan.decisions}
         self._last = {d.job_id: _gist(d) for d in plan.decisions}
-        over = overdue(snapshot)
+        over = overdue(snapshot, self._driver.seen_at)
         for job_id in over:
             await self._end(job_id)
         acting = [d for d in plan.decisions if d.action in {Action.START, Action.SUSPEND} and d.job_id not in over]
@@ -220,11 +220,14 @@ class Loop:
     async def _end(self, job_id: JobId) -> None:
         """End a job that has had all of its time, unless it has just ended by itself."""
         now = self._clock.now()
-        reason = Reason(
-            ReasonCode.TIME_LIMIT, {"limit": duration_text(self._observer.spec(job_id).time_limit_s or 0.0)}
-        )
+
+        def work(connection: Connection) -> None:
+            limit = duration_text(jobs.spec_of(connection, job_id).time_limit_s or 0.0)
+            reason = Reason(ReasonCode.TIME_LIMIT, {"limit": limit})
+            attempts.cancel(connection, job_id, at=now, actor=ACTOR, reason=reason)
+
         try:
-            await self._writer.run(lambda c: attempts.cancel(c, job_id, at=now, actor=ACTOR, reason=reason))
+            await self._writer.run(work)
         except Conflict as error:
             log.info("limit_dropped", job=job_id, why=error.message)
 

@@ -75,13 +75,21 @@ def course(spec: JobSpec, attempt: Row | None, left_s: float, now: datetime, set
     return Course(held, remaining_s, energy_j / remaining_s if remaining_s else full_w)
 
 
-def modes_of(spec: JobSpec, speed: float, settings: Settings, *, is_limited: bool) -> tuple[Mode, ...]:
-    """Each declared width, with ``is_limited`` under each power limit too; empty for a job of one way to run.
-
-    Speeds are relative to ``speed``, which is that of the job as it runs now, relative to its declared way.
-    """
+def modes_of(spec: JobSpec, settings: Settings, *, is_limited: bool) -> tuple[Mode, ...]:
+    """Each declared width, with ``is_limited`` under each power limit too; empty for a job of one way to run."""
     curve = spec.power if is_limited else ()
     widths = [gpus for gpus, _ in spec.widths] or ([spec.resources.gpus] if curve else [])
     wide = (spec.resources_at(gpus) for gpus in widths)
     full = (Mode(w.gpus, w.cpus, spec.speed_at(w.gpus), power_w(spec, w, settings)) for w in wide)
-    return tuple(replace(one, speed=one.speed / speed) for mode in full for one in limited(mode, curve))
+    return tuple(one for mode in full for one in limited(mode, curve))
+
+
+def modes_beside(way: Course, left_s: float, modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
+    """A running job's modes, with speeds relative to the way that it goes on; at its width it has that way alone.
+
+    Its limits are mixed into one mean there. Beside that, the same limits one by one would promise a saving that
+    goes on anyway, and it would be stopped for it.
+    """
+    speed = left_s / way.remaining_s
+    others = (replace(mode, speed=mode.speed / speed) for mode in modes)
+    return tuple(replace(m, speed=1.0, power_w=way.power_w) if m.gpus == way.held.gpus else m for m in others)

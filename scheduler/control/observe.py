@@ -1,5 +1,6 @@
 """Builds the snapshot: rows of the store, what is known of the grid, and the sites as they are."""
 
+import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, RowMapping
 
 from lowtide.scheduler.control import launch
 from lowtide.scheduler.control.doctor import limit_finding
-from lowtide.scheduler.control.modes import course, modes_of, power_w, worked_s
+from lowtide.scheduler.control.modes import course, modes_beside, modes_of, power_w, worked_s
 from lowtide.scheduler.control.projects import Projects
 from lowtide.scheduler.control.sites import SiteRuntime
 from lowtide.scheduler.model.data import Transfer, transfers
@@ -34,11 +35,11 @@ FALLBACK_QUEUE = Queue(name="(unconfigured)", policy="asap")
 
 
 class Observer:
-    """Reads snapshots; specs never change, so they are read once."""
+    """Reads snapshots, one at a time, for the loop and for dry runs; specs never change, so they are read once."""
 
     def __init__(self, settings: Settings) -> None:
         """Take the settings."""
-        self._settings = settings
+        self._settings, self._looking = settings, threading.Lock()
         self._specs: dict[str, JobSpec] = {}
         self.decide_by(settings.queues)
         self._inflow: Inflow | None = None
@@ -65,6 +66,16 @@ class Observer:
         forecasts: dict[str, GridForecast],
     ) -> tuple[Snapshot, dict[str, RowMapping]]:
         """The snapshot at ``now``, and the job rows that it was made of by id."""
+        with self._looking:
+            return self._snapshot(connection, now, sites, forecasts)
+
+    def _snapshot(
+        self,
+        connection: Connection,
+        now: datetime,
+        sites: Iterable[SiteRuntime],
+        forecasts: dict[str, GridForecast],
+    ) -> tuple[Snapshot, dict[str, RowMapping]]:
         rows = jobs.open_jobs(connection)
         self._learn(connection, rows, now)
         live = {row["job_id"]: row for row in attempts.live(connection)}
@@ -119,6 +130,7 @@ class Observer:
         way = course(spec, live, left_s, now, self._settings)
         allowed = tuple(s.site.name for s in sites if allows(spec, s.site))
         places = (live["site"],) if live else allowed
+        modes = modes_of(spec, self._settings, is_limited=live is None and self._limits(places))
         suspendable = row["dirty_stops"] < MAX_DIRTY_STOPS and self._may_suspend(spec, places)
         return JobView(
             job_id=JobId(row["id"]),
@@ -133,7 +145,7 @@ class Observer:
             high_s=high_left_s(spec, row, live, now),
             limit_left_s=limit_left_s(spec, row, live, now),
             power_w=way.power_w,
-            modes=modes_of(spec, left_s / way.remaining_s, self._settings, is_limited=self._limits(places)),
+            modes=modes if live is None else modes_beside(way, left_s, modes),
             latest_finish_at=row["latest_finish_at"],
             has_deadline=spec.deadline_at is not None,
             not_before=max((m for m in (spec.begin_at, row["not_before"]) if m), default=None),
@@ -167,18 +179,17 @@ class Observer:
         Where the job has run, the data is. The time that it took to get there is no work done.
         """
         reading = [view.job_id for view in views if self._specs[view.job_id].data]
-        self._transfers = {}
-        if not reading:
-            return views
         known, told = self._brought(connection, reading), list(views)
+        lacks: dict[str, tuple[Transfer, ...]] = {}
         for i, (view, row) in enumerate(zip(views, rows, strict=True)):
             if self._specs[view.job_id].data:
                 had = [r for r in known.get(view.job_id, []) if r["started_at"] is not None]
                 spec, is_begun = self._specs[view.job_id], view.site is not None or row["done_s"]
                 lacking = self._lacking(spec)
                 lacking = tuple(one for one in lacking if one.site not in {r["site"] for r in had})
-                self._transfers[view.job_id] = lacking
+                lacks[view.job_id] = lacking
                 told[i] = replace(_less_done(view, spec, had if is_begun else []), transfers=lacking)
+        self._transfers = lacks  # at once: the loop may ask while a dry run looks
         return tuple(told)
 
     def _lacking(self, spec: JobSpec) -> tuple[Transfer, ...]:
@@ -216,7 +227,7 @@ class Observer:
             remaining_s=spec.duration_s,
             high_s=spec.high_s or 0.0,
             power_w=power_w(spec, spec.resources, self._settings),
-            modes=modes_of(spec, 1.0, self._settings, is_limited=self._limits(allowed)),
+            modes=modes_of(spec, self._settings, is_limited=self._limits(allowed)),
             latest_finish_at=spec.latest_finish(now, queue.patience_s),
             has_deadline=spec.deadline_at is not None,
             not_before=spec.begin_at,
@@ -253,10 +264,15 @@ def waits(rows: list[RowMapping]) -> dict[str, Any]:
 
 
 def _less_done(view: JobView, spec: JobSpec, brought: list[RowMapping]) -> JobView:
-    """The view without the work that attempts are taken to have done while they had data brought."""
+    """The view without the work that attempts are taken to have done while they had data brought.
+
+    Nor is anybody ended sooner for being sent to where its data is not.
+    """
     lost_s = sum(r["lasts_s"] * spec.speed_at(r["gpus"]) for r in brought)
     at_width_s = lost_s / spec.speed_at(view.resources.gpus)
-    return replace(view, remaining_s=view.remaining_s + at_width_s, declared_s=view.as_declared_s + lost_s)
+    limit_left_s = None if view.limit_left_s is None else view.limit_left_s + lost_s
+    more_s = {"remaining_s": view.remaining_s + at_width_s, "declared_s": view.as_declared_s + lost_s}
+    return replace(view, **more_s, limit_left_s=limit_left_s)
 
 
 def gpu_s(spec: JobSpec) -> float:
@@ -291,8 +307,12 @@ def high_left_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: da
 
 
 def limit_left_s(spec: JobSpec, row: RowMapping, live: RowMapping | None, now: datetime) -> float | None:
-    """Run time until it is ended; None where it has no limit. What a kill has lost does not count."""
+    """Run time until it is ended; None where it has no limit. What a kill has lost does not count.
+
+    Counted is what it has run in the declared way: who is run narrower or under a power limit is not ended for that.
+    Nor is who runs faster, as that is no more than declared: it has all of the time.
+    """
     if spec.time_limit_s is None:
         return None
     ran_s = 0.0 if live is None or live["started_at"] is None else (now - live["started_at"]).total_seconds()
-    return float(spec.time_limit_s - row["done_s"] - ran_s)
+    return float(spec.time_limit_s - row["done_s"] - min(ran_s, worked_s(spec, live, now)))

@@ -13,10 +13,11 @@ from lowtide.scheduler.store.tables import job
 def of_earlier_runs(connection: Connection, spec: JobSpec) -> list[float]:
     """Run times in seconds in the way that each declared, the newest first.
 
-    Earlier runs are jobs of the same project with the same name, or with the same command and GPUs.
+    Earlier runs are jobs of the same project with the same name, if one was given, or with the same command and GPUs.
     """
-    named = and_(job.c.name == spec.name, job.c.project == spec.project)
-    alike = or_(named, job.c.fingerprint == spec.fingerprint)
+    alike = job.c.fingerprint == spec.fingerprint
+    if spec.is_named:
+        alike = or_(alike, and_(job.c.name == spec.name, job.c.project == spec.project))
     query = select(job.c.id, job.c.spec).where(alike, job.c.state == JobState.SUCCEEDED.value)
     rows = connection.execute(query.order_by(job.c.submitted_at.desc()).limit(MOST_RUNS)).all()
     tries = attempts.by_job(connection, [job_id for job_id, _ in rows])

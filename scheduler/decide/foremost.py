@@ -58,6 +58,7 @@ def _fits_whole(timeline: Timeline, request: Request, placed: Placement) -> bool
     rest_s = 0.0
     for (start_s, end_s), way in reversed(tuple(zip(placed.spans, ways(request, placed), strict=True))):
         rest_s += (end_s - start_s) * way.speed
-        if not timeline.fits(placed.site, ((start_s, start_s + rest_s),), *request.need):
+        to_its_end = ((start_s, start_s + rest_s / way.speed),)  # an attempt keeps its width
+        if not timeline.fits(placed.site, to_its_end, way.gpus, way.cpus, way.power_w):
             return False
     return True

@@ -21,6 +21,9 @@ AttemptId = NewType("AttemptId", str)
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 """Ray turns a slash in a submission id into a record that can be neither stopped nor deleted."""
 
+NAMELESS = "job"
+"""The name of a job that was given none."""
+
 
 class Urgency(StrEnum):
     """``clinical`` is never delayed, suspended or throttled for carbon."""
@@ -51,8 +54,8 @@ class JobSpec:
     where that lies. ``widths``: GPU counts that it can run with and their throughput, ``resources.gpus`` among them;
     empty where it runs with these alone. ``power``: power limits of its GPUs that it may be run at. What ``resources``
     asks for, at full power, is the declared way: ``duration_s`` is measured in it. ``high_s``: the run time that it
-    hardly ever exceeds, and ``told`` who says so, where it declares none. ``time_limit_s``: the run time after which it
-    is ended, whatever it has come to.
+    hardly ever exceeds, and ``told`` who says so, where it declares none. ``time_limit_s``: the run time, in
+    the declared way, after which it is ended, whatever it has come to.
     """
 
     name: str
@@ -90,9 +93,19 @@ class JobSpec:
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     @property
+    def is_named(self) -> bool:
+        """Whether somebody gave it its name: that of the program, as ``python``, is what very different jobs have."""
+        return self.name not in {NAMELESS, slug(self.argv[0].rpartition("/")[2])}
+
+    @property
     def as_asked(self) -> "JobSpec":
-        """The same without what was worked out since: how long a job that declares no run time is expected to run."""
-        return self if self.told is Told.DECLARED else replace(self, duration_s=UNTOLD_S, high_s=None, told=Told.QUEUE)
+        """The same without what was worked out since: how long a job that declares no run time is expected to run.
+
+        It then looks as it did when such a job was taken to declare an hour: submissions of that time can be repeated.
+        """
+        if self.told is Told.DECLARED:
+            return self
+        return replace(self, duration_s=UNTOLD_S, high_s=None, told=Told.DECLARED)
 
     def expected_as(self, found: RunTime) -> "JobSpec":
         """The same with a run time that was worked out."""
@@ -145,6 +158,11 @@ def check_id(value: str, what: str) -> str:
         )
         raise BadInput(message, fix="Write it without slashes, spaces or capitals, for example 'brain-mri-3'.")
     return value
+
+
+def slug(text: str) -> str:
+    """The nearest valid job name."""
+    return re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:63] or NAMELESS
 
 
 def attempt_id(job_id: JobId, number: int) -> AttemptId:

@@ -2,13 +2,15 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from lowtide.connectors.cluster.fake import Script, SimulatedCluster
 from lowtide.scheduler.api.jobspec import read_job
 from lowtide.scheduler.control.assemble import Daemon
 from lowtide.scheduler.model.cluster import ClusterJobStatus
-from lowtide.scheduler.model.run_time import LEAST_RUNS
+from lowtide.scheduler.model.errors import ClusterFailureKind
+from lowtide.scheduler.model.run_time import LEAST_RUNS, Told
 from tests.whole import Json, a_cluster, a_daemon, await_state, eventually
 
 UNTOLD: Json = {"name": "a-job", "entrypoint": ["true"], "queue": "research", "resources": {"gpus": 1}}
@@ -53,6 +55,21 @@ def test_a_job_is_expected_to_run_as_its_earlier_runs_did(tmp_path: Path) -> Non
     asyncio.run(story())
 
 
+def test_a_name_that_nobody_gave_tells_nothing_of_a_job(tmp_path: Path) -> None:
+    async def story() -> None:
+        lab = Lab()
+        async with a_daemon(tmp_path, {"lab": lab.cluster}) as daemon:
+            for name in ("python3-11", "job", "mri"):
+                short = {"name": name, "entrypoint": ["/opt/bin/python3.11", "evaluate.py"]}
+                long = {"name": name, "entrypoint": ["/opt/bin/python3.11", f"train_{name}.py"], "begin": "now+1h"}
+                for _ in range(LEAST_RUNS):
+                    await lab.run_one(daemon, **short)
+                told = await daemon.service.job(await submit(daemon, **long))
+                assert told["duration_from"] == ("history" if name == "mri" else "queue")
+
+    asyncio.run(story())
+
+
 def test_a_submission_that_is_repeated_gives_the_same_job_whatever_has_been_learnt_since(tmp_path: Path) -> None:
     async def story() -> None:
         lab = Lab()
@@ -67,6 +84,20 @@ def test_a_submission_that_is_repeated_gives_the_same_job_whatever_has_been_lear
             found = await daemon.service.submitted_before(spec, "k")
             assert found is not None
             assert found["id"] == first["id"]
+
+    asyncio.run(story())
+
+
+def test_a_submission_of_a_daemon_that_took_every_job_to_declare_an_hour_can_be_repeated(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with a_daemon(tmp_path, {"lab": Lab().cluster}) as daemon:
+            spec = read_job({**UNTOLD, "begin": "now+1h"}).spec(daemon.clock.now())
+            earlier = replace(spec, duration_s=3600.0, told=Told.DECLARED)
+            (first,) = await daemon.service.submit([earlier], actor="ann", idempotency_keys=["k"])
+            found = await daemon.service.submitted_before(spec, "k")
+            (again,) = await daemon.service.submit([spec], actor="ann", idempotency_keys=["k"])
+            assert found is not None
+            assert found["id"] == again["id"] == first["id"]
 
     asyncio.run(story())
 
@@ -86,5 +117,27 @@ def test_a_job_is_ended_at_the_limit_that_it_was_given_and_says_so(tmp_path: Pat
                 return (await lab.get(f"{limited}-a1")).status is ClusterJobStatus.STOPPED
 
             await eventually(gone, "its attempt to have ended")
+
+    asyncio.run(story())
+
+
+def test_a_job_that_may_have_ended_in_time_is_looked_at_before_it_is_ended_at_its_limit(tmp_path: Path) -> None:
+    async def story() -> None:
+        lab = Lab()
+        async with a_daemon(tmp_path, {"lab": lab.cluster}) as daemon:
+            limited = await submit(daemon, time_limit="2s")
+            await await_state(daemon, limited, "running")
+            lab.cluster.fail_with(ClusterFailureKind.UNREACHABLE)
+            over_at = daemon.clock.now() + timedelta(seconds=3)
+
+            async def planned() -> bool:
+                daemon.loop.wake("test")
+                return daemon.loop.latest_plan is not None and daemon.loop.latest_plan.made_at > over_at
+
+            await eventually(planned, "a plan after its limit")
+            assert (await daemon.service.job(limited))["state"] == "running"
+            lab.turn += 1
+            lab.cluster.fail_with(None)
+            await await_state(daemon, limited, "succeeded")
 
     asyncio.run(story())

@@ -7,8 +7,9 @@ import pytest
 from lowtide.scheduler.api.jobspec import JobFile
 from lowtide.scheduler.cli.flags import FLAGS
 from lowtide.scheduler.cli.jobfile import MAX_FILE_BYTES, PLAIN_KEYS, job_body, read_yaml
-from lowtide.scheduler.cli.script_lines import read_script, slug, slurm_memory, slurm_time
+from lowtide.scheduler.cli.script_lines import read_script, slurm_memory, slurm_time
 from lowtide.scheduler.model.errors import BadInput, TooLarge
+from lowtide.scheduler.model.job import slug
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 

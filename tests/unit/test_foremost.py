@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from lowtide.policies.problem import Choice, Placement
 from lowtide.scheduler.decide.decide import decide
+from lowtide.scheduler.decide.foremost import Foremost
 from lowtide.scheduler.decide.registry import policy_names
 from lowtide.scheduler.model.job import JobId, Urgency
 from lowtide.scheduler.model.plan import Action, JobView, Snapshot
-from tests.builders import a_dip, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot
+from tests.builders import HOUR_S, a_dip, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot, some_modes
+from tests.problems import a_problem, a_request
 from tests.small import Small, played, starts
 
 CLINICAL = Urgency.CLINICAL
@@ -35,6 +38,21 @@ def test_neither_does_clinical_work_that_was_planned_before() -> None:
     kept = tuple(replace(view, decided=promised[view.job_id]) for view in first.jobs)
     found = decide(replace(first, jobs=(*kept, pausing), asked=frozenset({JobId("pausing")})))
     assert found.decisions[-1].action is Action.WAIT, "it would have to pause where the clinical job is to start"
+
+
+def test_a_wide_stretch_before_clinical_work_is_begun_only_where_it_could_go_on_as_wide() -> None:
+    wide = some_modes((1.0, 300.0), (2.0, 600.0), (3.0, 900.0), (4.0, 1200.0))
+    pausing, clinical = a_request("pausing", hours=12.0, modes=wide), a_request("clinical", gpus=4, is_foremost=True)
+    problem = a_problem([[100.0] * 96], pausing, clinical, gpus=6)
+    foremost = Foremost(problem.timeline, is_kept=False)
+    then = Placement(0, ((2 * HOUR_S, 3 * HOUR_S),), 100.0)
+    foremost.add(clinical, Choice(then, then))
+
+    def around(mode: int, hours: float) -> Placement:
+        return Placement(0, ((0.0, HOUR_S), (3 * HOUR_S, (2 + hours) * HOUR_S)), 100.0, (mode, mode))
+
+    assert foremost.allows(pausing, around(1, 6.0)), "two GPUs are free beside it"
+    assert not foremost.allows(pausing, around(3, 3.0)), "four are not, and going on takes three hours"
 
 
 @pytest.mark.parametrize("policy", policy_names())

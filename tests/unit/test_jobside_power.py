@@ -93,6 +93,15 @@ def test_inv19_what_a_runner_that_was_killed_has_left_is_put_back_by_the_next(nv
     assert (nvml.limits_mw, list(notes.iterdir())) == ({"0": 300_000, "1": 300_000}, [])
 
 
+def test_inv19_every_runner_of_a_node_looks_for_notes_in_one_folder_whatever_scratch_folder_its_job_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = power.notes_of({})
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert power.notes_of({"TMPDIR": str(tmp_path)}) == power.notes_of(dict(os.environ)) == before
+
+
 def test_inv19_what_was_found_is_taken_from_the_note_and_not_from_what_somebody_left(
     nvml: FakeNvml, notes: Path
 ) -> None:

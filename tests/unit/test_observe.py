@@ -1,6 +1,7 @@
 """What the planner is told of a job: whether it may be suspended where it is, and what a stop may cost it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ from typing import Any
 import pytest
 
 from lowtide.scheduler.control.observe import Observer
+from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.model.data import Data
 from lowtide.scheduler.model.job import Resources
 from lowtide.scheduler.model.mode import Mode
-from lowtide.scheduler.model.plan import JobView
+from lowtide.scheduler.model.plan import Action, JobView
 from lowtide.scheduler.settings import Settings, SiteSettings
 from lowtide.scheduler.store import attempts, transfers
+from tests.builders import a_dip, a_forecast, a_queue, a_snapshot
 from tests.driving import Bench
 
 
@@ -116,6 +119,46 @@ def test_a_running_job_is_seen_as_it_goes_on_under_its_limits(bench: Bench) -> N
     assert view.power_w == pytest.approx(400 * (1000 * 0.9 * 0.8 + rest_s) / (1000 + rest_s))
 
 
+def test_a_job_is_not_ended_sooner_for_being_run_narrower_than_it_declares(bench: Bench) -> None:
+    two = Resources(gpus=2, cpus=2)
+    view = seen(bench, gpus=1, resources=two, widths=((1, 1.0), (2, 2.0)), time_limit_s=3600.0)
+    assert view.limit_left_s == 3600 - 300
+
+
+def test_a_job_that_is_run_wider_than_it_declares_has_all_of_its_time(bench: Bench) -> None:
+    view = seen(bench, gpus=2, widths=((1, 1.0), (2, 2.0)), time_limit_s=3600.0)
+    assert view.limit_left_s == 3600 - 600
+
+
+def test_inv13_a_job_that_runs_under_its_limits_is_not_stopped_to_go_on_under_the_same(bench: Bench) -> None:
+    begun = bench.clock.now()
+    plan = [[(begun + timedelta(seconds=hours * 3600)).isoformat(), share] for hours, share in ((4, 0.6), (7, 1.0))]
+    told: dict[str, Any] = {"power": HARD, "interruptible": True, "own_checkpoints": True, "duration_s": 21_600.0}
+    view = seen(bench, plan=plan, power_w=300.0, **told)
+    now = bench.clock.now()
+    at_home = replace(view, site="home", allowed_sites=("home",), running_since=now - timedelta(hours=1))
+    dirty_later = a_forecast(a_dip(begin=0), start=now - timedelta(seconds=600))
+    shot = a_snapshot(at_home, now=now, queues=[a_queue(policy="balanced")], forecasts=[dirty_later])
+    (decision,) = decide(shot).decisions
+    assert decision.action is Action.KEEP
+    assert view.modes == ()
+
+
+def test_a_running_job_with_limits_may_go_on_at_other_widths_and_at_its_own_as_it_does(bench: Bench) -> None:
+    plan = [[bench.clock.now().isoformat(), 0.6]]
+    view = seen(bench, plan=plan, widths=((1, 2.0), (2, 3.0)), power=HARD, power_w=400.0)
+    own, wider = view.modes
+    assert own == Mode(1, 1, 1.0, view.power_w)
+    assert view.power_w == pytest.approx(400 * 0.9 * 0.8)
+    assert wider == Mode(2, 2, wider.speed, 800.0)
+    assert wider.speed == pytest.approx(1.5 / 0.9)
+
+
+def test_a_job_is_not_ended_sooner_for_its_power_limits(bench: Bench) -> None:
+    limits = [[bench.clock.now().isoformat(), 0.6]]
+    assert seen(bench, plan=limits, power=HARD, time_limit_s=3600.0).limit_left_s == pytest.approx(3600 - 540)
+
+
 def test_where_no_limit_could_be_set_none_is_planned_for_a_day(bench: Bench) -> None:
     plan = [[bench.clock.now().isoformat(), 0.6]]
     bench.put(power=HARD)
@@ -127,8 +170,8 @@ def test_where_no_limit_could_be_set_none_is_planned_for_a_day(bench: Bench) -> 
     assert len(waiting(bench).modes) == 2
 
 
-def test_the_time_that_data_takes_is_no_work_done_and_it_is_brought_to_a_site_once(bench: Bench) -> None:
-    spec: dict[str, Any] = {"duration_s": 7200.0, "data": (Data(45 * 10**9, "archive"),)}
+def test_the_time_that_data_takes_is_neither_work_nor_run_time_and_it_is_brought_to_a_site_once(bench: Bench) -> None:
+    spec: dict[str, Any] = {"duration_s": 7200.0, "time_limit_s": 9000.0, "data": (Data(45 * 10**9, "archive"),)}
     observer = Observer(bench.settings)
     bench.put(**spec)
 
@@ -144,4 +187,25 @@ def test_the_time_that_data_takes_is_no_work_done_and_it_is_brought_to_a_site_on
     bench.step(2)
     bench.pass_s(600)
     assert (view().transfers, view().remaining_s) == ((), 7200.0 - 600 + 360)
+    assert view().limit_left_s == 9000.0 - 600 + 360
     assert observer.transfer("mri", "lab") is None
+
+
+def test_what_is_brought_to_a_site_is_known_while_somebody_else_looks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observer, seen, brought = Observer(bench.settings), list[bool](), transfers.of_jobs
+    bench.put(data=(Data(45 * 10**9, "archive"),))
+
+    def look() -> None:
+        with bench.database.read() as connection:
+            observer.snapshot(connection, now=bench.clock.now(), sites=[bench.site], forecasts={})
+
+    def looking(*args: Any) -> Any:
+        seen.append(observer.transfer("mri", "lab") is not None)
+        return brought(*args)
+
+    look()
+    monkeypatch.setattr(transfers, "of_jobs", looking)
+    look()
+    assert seen == [True]

@@ -45,8 +45,14 @@ def test_what_was_worked_out_is_stored_and_is_no_part_of_what_was_asked() -> Non
     asked = JobSpec("mri", ("true",), told=Told.QUEUE)
     known = asked.expected_as(RunTime(60.0, 90.0, Told.HISTORY))
     assert spec_from_json(spec_to_json(known)) == known
-    assert known.as_asked == asked
+    assert known.as_asked == asked.as_asked
     assert (known.duration_s, known.high_s) == (60.0, 90.0)
+
+
+def test_a_submission_from_before_run_times_could_be_left_out_is_the_same_when_it_is_repeated() -> None:
+    stored = spec_from_json(spec_to_json(JobSpec("mri", ("true",), duration_s=HOUR_S)))
+    assert stored.as_asked == JobSpec("mri", ("true",), told=Told.QUEUE).as_asked
+    assert stored.as_asked != JobSpec("mri", ("true",), duration_s=2 * HOUR_S).as_asked
 
 
 def test_a_declared_run_time_is_stored_as_it_always_was() -> None:
