@@ -115,7 +115,7 @@ class Balanced(BaseModel):
         if priced != [None]:
             for each in found:
                 each.improve(problem)
-        return min(found, key=lambda each: (sum(each.late.values()), each.emitted_g))
+        return min(found, key=lambda each: (each.lateness, each.emitted_g))
 
     def _least_late(self, problem: Problem, scarce: Scarcity | None) -> "_Round":
         """Round after round in which who was late comes first."""
@@ -130,7 +130,7 @@ class Balanced(BaseModel):
             is_last = i == ROUNDS - 1
             asked = problem if is_last else calm
             last = _Round(asked, spare_gpus, due, is_calm=i < CALM_ROUNDS, is_by_end=is_last, scarce=scarce)
-            if sum(last.late.values()) < sum(best.late.values()):
+            if last.lateness < best.lateness:
                 best = last
         return best
 
@@ -208,6 +208,7 @@ class _Round:
         choices: by number of the request.
         late: by how many seconds requests end later than they should, weighted by GPUs; only those that do.
         stuck: running requests whose place was taken though they find no other.
+        keeps_on: whether a running request would come too late to be let go, so that it keeps the place of others.
 
     """
 
@@ -228,6 +229,7 @@ class _Round:
         self.choices: dict[int, Choice] = {}
         self.late: dict[int, float] = {}
         self.stuck: set[Request] = set()
+        self.keeps_on = False
         requests = problem.requests
         for request in requests:
             self._hold(request, self._timeline.sell)
@@ -244,6 +246,11 @@ class _Round:
         """By how many seconds requests, as they were first asked about, end late; weighted by GPUs."""
         late = ((_late_s(self.choices[i], request), max(1, request.gpus)) for i, request in enumerate(requests))
         return sum(late_s * weight for late_s, weight in late)
+
+    @property
+    def lateness(self) -> tuple[bool, float]:
+        """How late requests are in all; the worst are rounds that cannot be had."""
+        return self.keeps_on, sum(self.late.values())
 
     @property
     def emitted_g(self) -> float:
@@ -341,6 +348,7 @@ class _Round:
         if held is None or self._timeline.fits(held.site, held.spans, *request.need):
             return chosen_of(offer, self._least_running if self._is_calm else nothing)
         placed = self._least_running(offer) or self._afterwards(offer)
+        self.keeps_on |= placed is not None and placed.start_s > request.latest_start_s + request.switch_s + EPSILON_S
         if placed is None and request.hold_s < request.work_s:
             self.stuck.add(request)
         return replace(chosen_of(offer, nothing), chosen=placed or held, best=placed, gives_way=placed is not None)

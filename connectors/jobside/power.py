@@ -59,6 +59,7 @@ class Limits:
         """Take the GPUs as CUDA names them, the plan and where to write down what is found."""
         self._devices, self._plan, self._notes, self._load = devices, plan, notes, load
         self._share, self.refused = 1.0, ""
+        self._found_mw: dict[Path, int] = {}
 
     def follow(self, wall_s: float) -> tuple[float, list[int]] | None:
         """Set what is due; the share and the limits in milliwatts where that is news. ``refused`` says why not."""
@@ -79,16 +80,24 @@ class Limits:
 
     def _set(self, gpus: "_Gpus", device: str, share: float) -> int:
         note = _note(self._notes, gpus.uuid(device))
-        found_mw = _read(note)
-        if found_mw is None:
-            found_mw = gpus.limit_mw(device)
-            _write(note, found_mw)
+        self._found_mw.setdefault(note, _read(note) or gpus.limit_mw(device))
+        found_mw = self._keep(note)
         limit_mw = min(found_mw, max(gpus.least_mw(device), round(found_mw * share)))
         gpus.set(device, limit_mw)
         return limit_mw
 
+    def _keep(self, note: Path) -> int:
+        """What was found, written down still: the guard of a runner that was killed may take the note away late."""
+        if _read(note) is None:
+            _write(note, self._found_mw[note])
+        return self._found_mw[note]
+
     def restore(self) -> None:
         """Put back what was found."""
+        with contextlib.suppress(OSError):
+            for note in self._found_mw:
+                self._keep(note)
+        self._found_mw.clear()
         put_back(self._devices, self._notes, self._load)
 
 

@@ -106,7 +106,7 @@ class Runner:
         self._control = Path(tempfile.mkdtemp(prefix="lowtide-"))
         self._asked_at: float | None = None
         self._group: int | None = None
-        self._is_over = False
+        self._is_over = self._is_done = False
         self._guard: offspring.Guard | None = None
         self._samples: list[record.Sample] = []
         self._start_wall_s = time.time()
@@ -156,9 +156,10 @@ class Runner:
     def _on_term(self, _number: int, _frame: object) -> None:
         """Ray signals every descendant and we may be told twice: only the first time counts.
 
-        A program that has ended by then was not stopped: how it ended is its own doing.
+        A program that is known to have ended by then was not stopped: how it ended is its own doing. One that ended
+        within this moment may have had the signal before us; taken for done by itself, its job would be lost.
         """
-        if self._asked_at is None and not self._has_ended():
+        if self._asked_at is None and not self._is_done:
             self._asked_at = time.monotonic()
             with contextlib.suppress(OSError):  # a full disk: the program still gets the signal
                 (self._control / checkpoint.SUSPEND_FLAG).touch()
@@ -189,6 +190,7 @@ class Runner:
             if time.monotonic() >= next_sample:
                 self._sample(energy)
                 next_sample = time.monotonic() + self._order.sample_s
+        self._is_done = True
         offspring.end_all(self._control, offspring.SETTLE_S)  # what it left behind
         offspring.signal_group(child.pid, signal.SIGKILL)  # also what has overwritten its environment
         self._limits.restore()

@@ -35,8 +35,19 @@ class Grid:
     """
 
     def __init__(self, daemon: Daemon, *hours: float) -> None:
-        self.hours = list(hours)
+        self.hours, self._daemon = list(hours), daemon
         daemon.grid.price = lambda now, _slot_s: self.price(now)  # type: ignore[method-assign,assignment]
+
+    async def rules(self) -> None:
+        """Wait for a plan by these prices: one may have been under way by others."""
+        since = self._daemon.clock.now()
+        self._daemon.loop.wake("test")
+
+        async def is_planned() -> bool:
+            plan = self._daemon.loop.latest_plan
+            return plan is not None and plan.made_at > since
+
+        await eventually(is_planned, "a plan by the new prices")
 
     async def price(self, now: Any) -> dict[str, Any]:
         start = now.replace(minute=0, second=0, microsecond=0)
@@ -65,6 +76,7 @@ def test_a_job_starts_wide_and_is_suspended_to_go_on_narrow_when_the_grid_turns(
         cluster = SimulatedCluster(now_s, gpus=2, cpus=6, script=saving)
         async with a_daemon(tmp_path, {"lab": cluster}, queues=[ELASTIC], sites=[SITE], grids=[]) as daemon:
             grid = Grid(daemon, 10.0, 11.0, 12.0, 13.0, 300.0)
+            await grid.rules()
             job_id = await submit(daemon, **LONG, **WIDTHS)
             job = await await_state(daemon, job_id, "running")
             assert (job["gpus"], job["widths"]) == (1, {"1": 1.0, "2": 1.5})
@@ -113,7 +125,7 @@ def test_a_job_is_limited_where_the_grid_is_dirty_until_a_site_turns_out_to_be_u
         now_s = asyncio.get_running_loop().time
         cluster = SimulatedCluster(now_s, gpus=2, cpus=6, script=refusing)
         async with a_daemon(tmp_path, {"lab": cluster}, queues=[CAPPED], sites=[SITE], grids=[]) as daemon:
-            Grid(daemon, 300.0)
+            await Grid(daemon, 300.0).rules()
             first = await submit(daemon, **LONG, **HARD)
             await await_state(daemon, first, "succeeded")
             limits = plan_of(daemon, first)
@@ -150,6 +162,7 @@ def test_on_a_real_cluster_a_program_has_the_gpus_of_its_width_first_wide_and_th
         cluster = RayJobs(ray_url)
         async with a_daemon(tmp_path, {"lab": cluster}, queues=[ELASTIC], sites=sites, grids=[]) as daemon:
             grid = Grid(daemon, 10.0, 11.0, 12.0, 13.0, 300.0)
+            await grid.rules()
             script = TWO_WIDTHS.format(told=told)
             job_id = await submit(daemon, **LONG, **WIDTHS, entrypoint=None, script=script)
             await await_state(daemon, job_id, "running", 90.0)

@@ -343,14 +343,28 @@ def test_a_session_that_was_left_because_of_the_stop_claims_no_end_of_its_work(b
 
 
 def test_a_stop_that_comes_after_the_program_ended_did_not_stop_it(bench: Bench) -> None:
-    leave = "import os, pathlib, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nmine = os.getpid()\n"
-    leave += "if os.fork() == 0: time.sleep(600)\npathlib.Path('mine.pid').write_text(str(mine))"
+    leave = "import os, pathlib, signal, time\n"
+    leave += "signal.signal(signal.SIGTERM, lambda *_: pathlib.Path('told').touch())\n"
+    leave += "if os.fork() == 0:\n    while True: time.sleep(600)"
     process = bench.start(sys.executable, bench.script(leave))
-    program = bench.pid_in("mine.pid")
-    until(lambda: not alive(program), "the program to end")
+    until((bench.path / "told").exists, "the runner to end what was left behind")
     process.send_signal(signal.SIGTERM)  # the runner is still ending what was left behind
     ended = bench.finish(process).ended
     assert (ended.exit_code, ended.asked_to_stop) == (0, False)
+
+
+def test_a_program_that_heeds_the_stop_before_the_runner_has_heard_of_it_was_stopped_all_the_same(bench: Bench) -> None:
+    text = "import os, pathlib, signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+    text += "pathlib.Path('mine.pid').write_text(str(os.getpid()))\nwhile True: signal.pause()"
+    process = bench.start(sys.executable, bench.script(text))
+    program = bench.pid_in("mine.pid")
+    process.send_signal(signal.SIGSTOP)  # as on a busy node: Ray signals both, and the program is the faster one
+    os.kill(program, signal.SIGTERM)
+    until(lambda: not alive(program), "the program to end")
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
+    ended = bench.finish(process).ended
+    assert (ended.exit_code, ended.asked_to_stop) == (0, True)
 
 
 def test_a_script_that_knows_nothing_of_lowtide_dies_of_the_signal(bench: Bench) -> None:

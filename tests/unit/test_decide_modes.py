@@ -198,3 +198,21 @@ def test_no_policy_is_shown_other_ways_to_run_clinical_work(urgency: Urgency) ->
 
     decide(queued(an_elastic(urgency=urgency)), find_policy=lambda *_: Looking())
     assert set(seen) == {() if urgency is Urgency.CLINICAL else LINEAR}
+
+
+def test_inv10_nobody_is_promised_the_place_of_a_running_job_that_would_be_too_late_to_be_let_go() -> None:
+    running = a_job_view("a", gpus=2, hours=5, finish_in_h=11, suspendable=True, running_h=1.0, power_w=600.0)
+    staying = a_job_view("b", hours=4.5, finish_in_h=20, running_h=1.0)
+    waiting = a_job_view("c", gpus=2, hours=3, finish_in_h=6, suspendable=True, power_w=600.0)
+    modes = Mode(3, 1, 1.0, 900.0), Mode(4, 1, 1.3, 1200.0)
+    wide = a_job_view("d", gpus=3, hours=3.5, finish_in_h=6.5, suspendable=True, modes=modes, power_w=900.0)
+    site = a_site_view(a_site(gpus=4), used_gpus=3, used_cpus=2)
+    queue = a_queue(policy="balanced", switch_cost_s=0.0, min_run_s=0.0, min_savings=0.0)
+
+    def late(*views: JobView) -> set[str]:
+        shot = a_snapshot(*views, queues=[queue], forecasts=[a_forecast([300.0] * 96)], sites=[site])
+        told = zip(decide(shot).decisions, shot.jobs, strict=True)
+        return {view.job_id for one, view in told if one.chosen and one.chosen.finish > view.latest_finish_at}
+
+    assert late(running, staying, waiting, replace(wide, modes=())) == {"c"}
+    assert late(running, staying, waiting, wide) == {"c"}

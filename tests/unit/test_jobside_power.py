@@ -93,6 +93,18 @@ def test_inv19_what_a_runner_that_was_killed_has_left_is_put_back_by_the_next(nv
     assert (nvml.limits_mw, list(notes.iterdir())) == ({"0": 300_000, "1": 300_000}, [])
 
 
+def test_inv19_what_was_found_is_put_back_though_the_guard_of_a_killed_runner_took_the_note_away(
+    nvml: FakeNvml, notes: Path
+) -> None:
+    gpus = limits(nvml, notes, (0.0, 0.5), (9.0, 0.8))
+    for now_s in (1.0, 10.0):
+        gpus.follow(now_s)
+        for note in notes.iterdir():
+            note.unlink()
+    gpus.restore()
+    assert (nvml.limits_mw, list(notes.iterdir())) == ({"0": 300_000, "1": 300_000}, [])
+
+
 def test_inv19_every_runner_of_a_node_looks_for_notes_in_one_folder_whatever_scratch_folder_its_job_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
