@@ -93,6 +93,9 @@ def within(what: Allowed, gpu_model: str | None) -> tuple[Point, ...]:
 def _point(fraction: object, throughput: object) -> Point:
     limit = _share(fraction, least=LEAST_FRACTION, most=1.0)
     speed = _share(throughput, least=0.01, most=1.0)
+    if limit == 1 and speed < 1:
+        message = f"has a throughput of {speed:g} at full power, which is what 1.0 means; leave 1.0 out"
+        raise ValueError(message)
     return limit, speed, limit / speed
 
 

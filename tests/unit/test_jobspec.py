@@ -198,6 +198,7 @@ def test_an_unknown_key_inside_resources_is_refused_with_the_nearest_one() -> No
         ({"power": {"max_slowdown": "10%", 0.8: 0.9}, **GPU}, "power"),
         ({"power": {0.05: 0.5}, **GPU}, "power"),
         ({"power": {0.8: 1.2}, **GPU}, "power"),
+        ({"power": {1.0: 0.9, 0.8: 0.9}, **GPU}, "power"),
         ({"power": {0.8: True}, **GPU}, "power"),
         ({"power": {0.8: 0.9, "80%": 0.9}, **GPU}, "power"),
         ({"power": {}, **GPU}, "power"),
