@@ -1,5 +1,6 @@
 """What a placement holds, draws and gets done, span by span, when it may run in several modes."""
 
+import math
 from itertools import pairwise
 from operator import index
 
@@ -9,6 +10,9 @@ from lowtide.scheduler.model.mode import Mode
 
 DONE_S = 1e-3
 """Work short of its end by less than a millisecond is done: sums over many spans are rounded."""
+
+SAME = 1e-6
+"""Powers that differ by less, relatively, are the same."""
 
 
 def ways(request: Request, placed: Placement) -> tuple[Mode, ...]:
@@ -20,7 +24,8 @@ def ways(request: Request, placed: Placement) -> tuple[Mode, ...]:
 
 def is_declared(mode: Mode, request: Request) -> bool:
     """Whether a mode is the way that the job declares, and runs in while it runs."""
-    return (mode.gpus, mode.cpus, mode.speed) == (request.gpus, request.cpus, 1.0)
+    is_as_wide = (mode.gpus, mode.cpus, mode.speed) == (request.gpus, request.cpus, 1.0)
+    return is_as_wide and math.isclose(mode.power_w, request.power_w, rel_tol=SAME)
 
 
 def needs(request: Request, placed: Placement) -> tuple[Need, ...]:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from lowtide.policies.holding import is_declared
 from lowtide.policies.problem import Choice, Placement, Problem
 from lowtide.scheduler.decide.decide import decide
 from lowtide.scheduler.decide.explain import decision_to_dict
@@ -13,6 +14,7 @@ from lowtide.scheduler.model.mode import Mode
 from lowtide.scheduler.model.plan import Action, Candidate, JobDecision, JobView, Segment, Snapshot
 from lowtide.scheduler.model.reason import Reason, ReasonCode
 from tests.builders import NOON, a_dip, a_forecast, a_job_view, a_queue, a_site, a_site_view, a_snapshot, some_modes
+from tests.problems import a_request
 
 LINEAR = some_modes((1.0, 300.0), (2.0, 600.0), (3.0, 900.0), (4.0, 1200.0))
 LIMITED = (LINEAR[0], Mode(1, 1, 0.9, 220.0, power_fraction=0.6))
@@ -216,3 +218,8 @@ def test_inv10_nobody_is_promised_the_place_of_a_running_job_that_would_be_too_l
 
     assert late(running, staying, waiting, replace(wide, modes=())) == {"c"}
     assert late(running, staying, waiting, wide) == {"c"}
+
+
+def test_what_runs_is_in_the_mode_of_its_width_speed_and_power() -> None:
+    request = a_request(modes=(Mode(1, 1, 1.0, 300.0), Mode(1, 1, 1.0, 90.0)))
+    assert [is_declared(mode, request) for mode in request.modes] == [True, False]
