@@ -67,37 +67,28 @@ class Observer:
     ) -> tuple[Snapshot, dict[str, RowMapping]]:
         """The snapshot at ``now``, and the job rows that it was made of by id."""
         with self._looking:
-            return self._snapshot(connection, now, sites, forecasts)
-
-    def _snapshot(
-        self,
-        connection: Connection,
-        now: datetime,
-        sites: Iterable[SiteRuntime],
-        forecasts: dict[str, GridForecast],
-    ) -> tuple[Snapshot, dict[str, RowMapping]]:
-        rows = jobs.open_jobs(connection)
-        self._learn(connection, rows, now)
-        live = {row["job_id"]: row for row in attempts.live(connection)}
-        self.refusing_limits = attempts.refusing_limits(connection, since=now - REFUSED_FOR)
-        site_views = tuple(self._site(runtime, live.values()) for runtime in sites)
-        views = tuple(self._job(row, live.get(row["id"]), now, site_views) for row in rows)
-        views = self._hauling(connection, self._waiting(connection, views), rows)
-        queues = dict(self.queues)
-        queues |= {v.queue: FALLBACK_QUEUE for v in views if v.queue not in queues}
-        is_shared = any(queue.fair_share_weight for queue in queues.values())
-        shot = Snapshot(
-            now=now,
-            jobs=views,
-            sites=site_views,
-            queues=queues,
-            forecasts=forecasts,
-            slot_s=self._settings.slot_s,
-            inflow_gpus=self._inflow.gpus(now) if self._inflow is not None else 0.0,
-            projects=self.projects.views(connection, rows, live, now, is_shared=is_shared),
-            reservations=reservations.ahead(connection, now),
-        )
-        return shot, {row["id"]: row for row in rows}
+            rows = jobs.open_jobs(connection)
+            self._learn(connection, rows, now)
+            live = {row["job_id"]: row for row in attempts.live(connection)}
+            self.refusing_limits = attempts.refusing_limits(connection, since=now - REFUSED_FOR)
+            site_views = tuple(self._site(runtime, live.values()) for runtime in sites)
+            views = tuple(self._job(row, live.get(row["id"]), now, site_views) for row in rows)
+            views = self._hauling(connection, self._waiting(connection, views), rows)
+            queues = dict(self.queues)
+            queues |= {v.queue: FALLBACK_QUEUE for v in views if v.queue not in queues}
+            is_shared = any(queue.fair_share_weight for queue in queues.values())
+            shot = Snapshot(
+                now=now,
+                jobs=views,
+                sites=site_views,
+                queues=queues,
+                forecasts=forecasts,
+                slot_s=self._settings.slot_s,
+                inflow_gpus=self._inflow.gpus(now) if self._inflow is not None else 0.0,
+                projects=self.projects.views(connection, rows, live, now, is_shared=is_shared),
+                reservations=reservations.ahead(connection, now),
+            )
+            return shot, {row["id"]: row for row in rows}
 
     def _learn(self, connection: Connection, rows: list[RowMapping], now: datetime) -> None:
         submitted = {row["id"]: row["submitted_at"] for row in rows}

@@ -109,7 +109,7 @@ def _draft(snapshot: Snapshot, find_policy: FindPolicy, terms: _Terms, *, may_as
     held = frozenset(a.view.job_id for a in askers if is_withheld(a)) if snapshot.projects else frozenset()
     is_alone = may_ask_all and bool(joint) and snapshot.asked is not None and not snapshot.is_partial
     is_weighed = held or is_fair or is_alone or terms is not _STRICT
-    late = frozenset(a.view.job_id for a in askers if is_weighed and _is_late(a, decisions))
+    late = frozenset(a.view.job_id for a in askers if is_weighed and is_late(a, decisions[a.view.job_id]))
     if is_alone and late:  # others may be able to make room
         return _draft(replace(snapshot, asked=None), find_policy, terms, may_ask_all=may_ask_all)
     with_room = making_way(snapshot, askers, decisions) if may_ask_all or snapshot.is_partial else None
@@ -120,7 +120,7 @@ def _draft(snapshot: Snapshot, find_policy: FindPolicy, terms: _Terms, *, may_as
     return _Draft(plan, late, held, is_fair)
 
 
-def _is_late(asker: Asker, decisions: dict[str, JobDecision]) -> bool:
-    """Whether the plan has a job end after its latest finish, or does not know when."""
-    chosen = decisions[asker.view.job_id].chosen
+def is_late(asker: Asker, decision: JobDecision) -> bool:
+    """Whether a plan has a job end after its latest finish, or does not know when."""
+    chosen = decision.chosen
     return chosen is None or chosen.finish > asker.view.latest_finish_at

@@ -84,7 +84,7 @@ def making_way(snapshot: Snapshot, askers: Iterable[Asker], decisions: Mapping[s
     if snapshot.asked is None:
         return None
     first = (one for one in askers if one.request.is_foremost or (snapshot.is_partial and one.rush is not None))
-    hindered = [one for one in first if _is_hindered(one, decisions[one.view.job_id])]
+    hindered = [one for one in first if is_hindered(one, decisions[one.view.job_id])]
     if not hindered:
         return None
     until = snapshot.now + timedelta(seconds=max(one.request.release_s + one.request.length_s for one in hindered))
@@ -92,7 +92,7 @@ def making_way(snapshot: Snapshot, askers: Iterable[Asker], decisions: Mapping[s
     return replace(snapshot, jobs=jobs) if jobs != snapshot.jobs else None
 
 
-def _is_hindered(asker: Asker, decision: JobDecision) -> bool:
+def is_hindered(asker: Asker, decision: JobDecision) -> bool:
     """Whether a job that may not be delayed begins later than it might."""
     soonest = asker.latest_start_at + timedelta(seconds=asker.request.release_s - asker.request.latest_start_s)
     return decision.chosen is None or decision.chosen.start > soonest + MOMENT

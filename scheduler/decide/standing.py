@@ -5,15 +5,16 @@ Good for a question on the side and at the plan's own moment; what nobody but th
 """
 
 from dataclasses import replace
-from datetime import timedelta
 
 from lowtide.scheduler.decide.asking import FindPolicy, ask_all, decision_of, joint_policies
+from lowtide.scheduler.decide.decide import is_late
 from lowtide.scheduler.decide.foremost import Foremost, is_any_kept
-from lowtide.scheduler.decide.keep import MOMENT, kept
+from lowtide.scheduler.decide.keep import kept
 from lowtide.scheduler.decide.market import Market, market
+from lowtide.scheduler.decide.part import is_hindered
 from lowtide.scheduler.decide.registry import policy_for
 from lowtide.scheduler.decide.rows import in_rows
-from lowtide.scheduler.decide.triage import Asker, triage
+from lowtide.scheduler.decide.triage import triage
 from lowtide.scheduler.model.plan import JobDecision, JobView, Plan, Snapshot
 
 
@@ -69,7 +70,9 @@ class Standing:
         foremost = Foremost(here.timeline, is_kept=self._has_foremost)
         (answer,) = ask_all(askers, here, self._find_policy, self._joint, foremost)
         decision, _ = decision_of(answer, here, rows)
-        return decision if _is_final(answer.asker, decision, is_joint=bool(self._joint)) else None
+        # else others may be able to make room, and then it is another decision
+        is_moved = answer.asker.request.is_foremost and is_hindered(answer.asker, decision)
+        return None if is_moved or (self._joint and is_late(answer.asker, decision)) else decision
 
     def _left(self) -> Market:
         """What the plan leaves, to be sold independently."""
@@ -78,12 +81,3 @@ class Standing:
         return replace(
             here, timeline=here.timeline.copy(), free_now=[[*free] for free in here.free_now], common_now=common
         )
-
-
-def _is_final(asker: Asker, decision: JobDecision, *, is_joint: bool) -> bool:
-    """Whether nobody would make room for the job; else its decision is another one."""
-    chosen = decision.chosen
-    soonest = asker.latest_start_at + timedelta(seconds=asker.request.release_s - asker.request.latest_start_s)
-    if asker.request.is_foremost and (chosen is None or chosen.start > soonest + MOMENT):
-        return False
-    return not is_joint or (chosen is not None and chosen.finish <= asker.view.latest_finish_at)

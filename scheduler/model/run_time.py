@@ -7,6 +7,7 @@ runs kept to, so that a long run is begun in time.
 import math
 from collections.abc import Sequence
 from enum import StrEnum
+from statistics import median
 from typing import NamedTuple
 
 LEAST_RUNS = 3
@@ -47,10 +48,8 @@ def expected(runs_s: Sequence[float], limit_s: float | None, default_s: float) -
     """
     most_s = math.inf if limit_s is None else limit_s
     if len(runs_s) >= LEAST_RUNS:
-        ordered = sorted(runs_s)
-        median_s = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-        high_s = ordered[math.ceil(KEPT_TO * len(ordered)) - 1]
-        return RunTime(min(median_s, most_s), min(high_s, most_s), Told.HISTORY)
+        high_s = sorted(runs_s)[math.ceil(KEPT_TO * len(runs_s)) - 1]
+        return RunTime(min(median(runs_s), most_s), min(high_s, most_s), Told.HISTORY)
     if limit_s is not None:
         return RunTime(limit_s, limit_s, Told.LIMIT)
     return RunTime(default_s, default_s, Told.QUEUE)
